@@ -1,0 +1,33 @@
+# Two commands do everything on a machine with Python, git and make:  make demo   and   make test
+
+PYTHON ?= python3
+ifeq ($(OS),Windows_NT)
+  BIN := .venv/Scripts
+else
+  BIN := .venv/bin
+endif
+RUN := $(BIN)/python
+
+.PHONY: demo test lint types check clean
+
+demo: .venv/demo
+	$(RUN) -m models.demo --out out
+
+test: .venv/dev lint types
+	$(RUN) -m pytest
+
+lint: .venv/dev
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+types: .venv/dev
+	$(RUN) -m mypy
+
+# An environment of our own, made once and again when the list of dependencies changes.
+.venv/demo .venv/dev: pyproject.toml
+	test -x $(RUN) || $(PYTHON) -m venv .venv
+	$(RUN) -m pip install --quiet --editable ".[$(notdir $@)]"
+	touch $@
+
+clean:
+	rm -rf .venv out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,422 @@
+"""Reverse-mode automatic differentiation: the one loop in which the chain rule is applied.
+
+A recorded value (a Tensor; here anything shaped like `Node`) remembers the op that made it and the inputs of that op.
+`sweep` walks these records backwards from an output and applies the chain rule once along each edge,
+
+    contribution = upstream · ∂output/∂input        (one vector-Jacobian product),
+
+adding up what arrives at a value that was used more than once. `backward`, `grad`, the pictures and the hooks are all
+consumers of this sweep. See Griewank & Walther, "Evaluating Derivatives" (2008), chapter 3.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import itertools
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import numpy as np
+
+from tinygrad_edu.errors import GraphError
+from tinygrad_edu.ops.elementwise import astype, identity
+from tinygrad_edu.ops.movement import sum_to
+from tinygrad_edu.ops.op import Op
+from tinygrad_edu.ops.symbolic import Symbol, print_rule
+
+
+class Scope(NamedTuple):
+    """The module call in which an op ran: its path from the outermost module, and how the module describes itself."""
+
+    path: str
+    label: str
+
+
+class Node(Protocol):
+    """What the sweep needs to know of a value in the graph."""
+
+    _data: Any  # the array
+    requires_grad: bool
+    op: Op | None  # what made it; None for a leaf
+    inputs: tuple[Any, ...]  # what the op was applied to: nodes, numbers and None
+    options: dict[str, Any]
+    saved: tuple[Any, ...]  # what the op's forward pass kept for its rules
+    time: int  # when it was made: later than everything it was made from
+    scope: Scope | None
+    hooks: tuple[Callable[[Any], Any], ...]
+    retains_grad: bool
+
+    def wrap(self, array: Any) -> Any:
+        """Make a constant of the same kind."""
+
+    def accumulate(self, gradient: Any) -> None:
+        """Add to `.grad`."""
+
+
+# What is being recorded, thread by thread ----------------------------------------------------------------------------
+
+
+class _State(threading.local):
+    recording: bool = True
+    scope: Scope | None = None  # the module call that is running
+    root: Any = None  # the outermost module of the running calls
+
+
+state = _State()
+clock = itertools.count(1)  # one tick for each value made and each array changed in place
+
+
+class _Recording:
+    """Turns recording on or off in this thread, as a context manager or a decorator (of generators too)."""
+
+    recording: ClassVar[bool]
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        self = super().__new__(cls)
+        return self if function is None else self(function)
+
+    def __enter__(self) -> None:
+        self.previous, state.recording = state.recording, self.recording
+
+    def __exit__(self, *error: object) -> None:
+        state.recording = self.previous
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with type(self)():
+                return function(*args, **kwargs)
+
+        @functools.wraps(function)
+        def generate(*args: Any, **kwargs: Any) -> Any:
+            inner, sent = function(*args, **kwargs), None
+            while True:
+                with type(self)():  # only while the generator runs, not while its caller does
+                    try:
+                        item = inner.send(sent)
+                    except StopIteration as stop:
+                        return stop.value
+                sent = yield item
+
+        return generate if inspect.isgeneratorfunction(function) else call
+
+
+class no_grad(_Recording):
+    """Inside, nothing is recorded: results do not require a gradient.
+
+    >>> import tinygrad_edu as te
+    >>> x = te.Tensor(2.0, requires_grad=True)
+    >>> with te.no_grad():
+    ...     (x * x).requires_grad
+    False
+    """
+
+    recording = False
+
+
+class enable_grad(_Recording):
+    """Inside, ops are recorded, also within a `no_grad` block."""
+
+    recording = True
+
+
+# Values that change after they were recorded -------------------------------------------------------------------------
+
+
+class _Changes:
+    """When which array was last written to in place. A view counts as the array that owns its memory."""
+
+    def __init__(self) -> None:
+        self.latest = 0
+        self._times: dict[int, tuple[weakref.ref[Any], int]] = {}
+
+    @staticmethod
+    def _owner(array: Any) -> Any:
+        while isinstance(getattr(array, "base", None), np.ndarray):
+            array = array.base
+        return array
+
+    def mark(self, array: np.ndarray) -> None:
+        """Note that the array's elements have just been changed."""
+        owner, self.latest = self._owner(array), next(clock)
+        key = id(owner)
+        self._times[key] = weakref.ref(owner, lambda _: self._times.pop(key, None)), self.latest
+
+    def since(self, array: Any, time: int) -> bool:
+        """Whether the array's elements were changed after the given time."""
+        owner = self._owner(array)
+        reference, changed = self._times.get(id(owner), (lambda: None, 0))
+        return changed > time and reference() is owner
+
+
+changes = _Changes()
+
+
+def _refuse_changed(output: Node, needed: Sequence[bool]) -> None:
+    """Raise if an array that the rules of `output` read is no longer what it was when the op ran."""
+    assert output.op is not None
+    arrays = {f"input {i}": x._data for i, x in enumerate(output.inputs) if hasattr(x, "_data")}
+    stale = {name for name, array in (*arrays.items(), ("y", output._data)) if changes.since(array, output.time)}
+    if stale and stale & _reads(output, needed):
+        which = ", ".join("its output" if name == "y" else name for name in sorted(stale))
+        raise GraphError(
+            f"{describe(output)}: {which} was changed in place after the op ran (by an optimizer step, load_state_dict "
+            "or an assignment), so its gradient would be wrong. Run the forward pass again before backward()."
+        )
+
+
+def _reads(output: Node, needed: Sequence[bool]) -> set[str]:
+    """Which values the rules of an op use beyond their shapes, found by running the rules on symbols."""
+    assert output.op is not None
+    y = Symbol("y", output._data)
+    inputs = [Symbol(f"input {i}", x._data) if hasattr(x, "_data") else x for i, x in enumerate(output.inputs)]
+    reads: set[str] = set()
+    for index, need in enumerate(needed):
+        try:
+            if need:
+                g = Symbol("G", np.ones_like(output._data))
+                reads |= print_rule(output.op, index, g, y, inputs, output.saved, output.options).reads
+        except (TypeError, ValueError, AttributeError):  # a rule that cannot run on symbols may read everything
+            return {"y", *(x.text for x in inputs if isinstance(x, Symbol))}
+    return reads
+
+
+# The chain rule ------------------------------------------------------------------------------------------------------
+
+
+class Step(NamedTuple):
+    """One application of the chain rule, along one edge: `contribution` is what `output` sends back to `input`."""
+
+    op: Op
+    output: Any
+    index: int  # type: ignore[assignment]  # which input of the op
+    input: Any
+    upstream: Any  # dL/d output, complete
+    contribution: Any  # its share of dL/d input, in the input's shape and dtype
+
+
+def sweep(
+    outputs: Any,
+    grad_outputs: Any = None,
+    *,
+    inputs: Sequence[Any] | None = None,
+    create_graph: bool = False,
+    gradients: dict[Any, Any] | None = None,
+) -> Iterator[Step]:
+    """Apply the chain rule backwards from `outputs`, one edge at a time, values made last first.
+
+    outputs: a tensor or several; grad_outputs: dL/d of each, by default 1 for an output of one element.
+    inputs: follow only the edges that lead to these (by default to every leaf that requires a gradient).
+    create_graph: compute with Tensors instead of arrays, so that the result can be differentiated again.
+    gradients: a dictionary that, when the sweep is through, holds the total at each leaf, each of `inputs`, and each
+        tensor that retains its gradient.
+
+    >>> import tinygrad_edu as te
+    >>> x = te.Tensor(3.0, requires_grad=True)
+    >>> for step in te.sweep(x * x):
+    ...     print(step.op.name, step.index, step.upstream, step.contribution)
+    mul 0 1.0 3.0
+    mul 1 1.0 3.0
+    """
+    roots = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+    seeds = list(grad_outputs) if isinstance(grad_outputs, (list, tuple)) else [grad_outputs] * len(roots)
+    gradients = {} if gradients is None else gradients
+    for root, seed in zip(roots, seeds, strict=True):
+        first = _seed(root, seed, create_graph)
+        gradients[root] = gradients[root] + first if root in gradients else first
+    kept = set(inputs or ())
+
+    order, kept = backward_order(roots, inputs), set(inputs or ())
+    reached = set(order)
+
+    for output in order:
+        if output not in gradients:
+            continue  # reached only through inputs that pass no gradient, such as a condition
+        stays = output.op is None or output.retains_grad or output in kept
+        upstream = gradients[output] if stays else gradients.pop(output)
+        if output.hooks:
+            for hook in output.hooks:
+                upstream = hook(upstream)
+            if stays:
+                gradients[output] = upstream
+        for index, contribution in _pull_back(output, upstream, reached, create_graph):
+            source = output.inputs[index]
+            gradients[source] = gradients[source] + contribution if source in gradients else contribution
+            yield Step(output.op, output, index, source, upstream, contribution)
+
+
+def backward_order(roots: Sequence[Any], inputs: Sequence[Any] | None = None) -> list[Any]:
+    """Everything a gradient passes on its way from the roots, latest first: no value comes before one made from it.
+
+    Nothing older than the oldest of `inputs` can depend on one of them, so the search ends there.
+    """
+    since = min((x.time for x in inputs), default=0) if inputs is not None else 0
+    found, waiting = set(roots), list(roots)
+    while waiting:
+        for source in waiting.pop().inputs:
+            if getattr(source, "requires_grad", False) and source.time >= since and source not in found:
+                found.add(source)
+                waiting.append(source)
+    order = sorted(found, key=attrgetter("time"), reverse=True)
+    if inputs is None:
+        return order
+    leading = set(inputs)
+    for value in reversed(order):
+        if not leading.isdisjoint(x for x in value.inputs if hasattr(x, "time")):
+            leading.add(value)
+    return [value for value in order if value in leading]
+
+
+def _pull_back(output: Any, upstream: Any, reached: set[Any], create_graph: bool) -> Iterable[tuple[int, Any]]:
+    """The contribution of one op to each of its inputs that needs one, in the input's shape and dtype."""
+    op, options = output.op, output.options
+    if op is None:
+        return
+    needed = [x in reached and op.rule(i) is not None for i, x in enumerate(output.inputs)]
+    if changes.latest > output.time:
+        _refuse_changed(output, needed)
+    if create_graph and op.compose is not None:
+        contributions = _through_definition(output, upstream, needed)
+    elif create_graph:
+        if op.saves:
+            raise GraphError(
+                f"{describe(output)}: no higher derivatives, because the op keeps arrays and has no compose="
+            )
+        contributions = (
+            op.rule(i)(upstream, output, *output.inputs, *output.saved, **options) if need else None
+            for i, need in enumerate(needed)
+        )
+    else:
+        arrays = [getattr(x, "_data", x) for x in output.inputs]
+        if op.backward is not None:
+            contributions = op.backward(upstream, output._data, *arrays, *output.saved, needed=needed, **options)
+        else:
+            contributions = (
+                op.rule(i)(upstream, output._data, *arrays, *output.saved, **options) if need else None
+                for i, need in enumerate(needed)
+            )
+    for index, contribution in enumerate(contributions):
+        if needed[index]:
+            yield index, _fit(contribution, output, index)
+
+
+def _through_definition(output: Any, upstream: Any, needed: Sequence[bool]) -> Iterable[Any]:
+    """The contributions of a fused op as a graph: its definition in primitives is recorded and differentiated.
+
+    Each input gets an alias first, so that an input that is used twice, or made from another one, is told apart.
+    """
+    aliases = [identity(x) if need else x for x, need in zip(output.inputs, needed, strict=True)]
+    wanted = [alias for alias, need in zip(aliases, needed, strict=True) if need]
+    definition = output.op.compose(*aliases, **output.options)
+    found = iter(grad(definition, wanted, upstream, create_graph=True, allow_unused=True))
+    return [next(found) if need else None for need in needed]
+
+
+def _fit(contribution: Any, output: Any, index: int) -> Any:
+    """Undo a broadcast: sum the contribution to the input's shape, and give it the input's dtype."""
+    source = output.inputs[index]
+    if contribution is None:  # the definition does not depend on this input
+        return source.wrap(np.zeros_like(source._data))
+    shape, dtype = source._data.shape, source._data.dtype
+    if contribution.shape != shape:
+        extra = contribution.ndim - len(shape)
+        if extra < 0 or any(n not in (1, m) for n, m in zip(shape, contribution.shape[extra:], strict=True)):
+            raise GraphError(
+                f"{describe(output)}: the rule for input {index} returned a gradient of shape {contribution.shape}, "
+                f"which cannot be summed to the input's shape {shape}. A rule returns dL/dinput in the shape of the "
+                "input, or in the shape it was broadcast to."
+            )
+        contribution = sum_to(contribution, shape=shape)
+    return contribution if contribution.dtype == dtype else astype(contribution, dtype=dtype)
+
+
+def describe(value: Any) -> str:
+    """A recorded value as errors name it: `matmul (4, 2) in layers.0`."""
+    if value.op is None:
+        return f"tensor {value.name or ''}{value._data.shape}"
+    where = f" in {value.scope.path}" if value.scope is not None and value.scope.path else ""
+    return f"{value.op.name} {value._data.shape}{where}"
+
+
+def _seed(root: Any, gradient: Any, create_graph: bool) -> Any:
+    """dL/d root: 1 for a root of one element, else what the caller gave, checked."""
+    if not root.requires_grad:
+        raise GraphError(
+            f"nothing to differentiate: {describe(root)} does not depend on anything with requires_grad=True (or it "
+            "was made under no_grad, or from a detached tensor)"
+        )
+    data = root._data
+    if gradient is None:
+        if data.size != 1:
+            raise GraphError(
+                f"backward from {describe(root)} needs a gradient of that shape: only an output of one element has the "
+                "default 1. Reduce it to a loss first (.sum() or .mean()), or pass gradient="
+            )
+        gradient = np.ones_like(data)
+    elif not (create_graph and hasattr(gradient, "_data")):
+        gradient = np.array(getattr(gradient, "_data", gradient), dtype=data.dtype)
+    if gradient.shape != data.shape:
+        raise GraphError(
+            f"the gradient has shape {gradient.shape}, the output it belongs to {data.shape}: they must be equal"
+        )
+    return gradient if hasattr(gradient, "_data") or not create_graph else root.wrap(gradient)
+
+
+# Its two everyday consumers ------------------------------------------------------------------------------------------
+
+
+def backward(root: Any, gradient: Any = None, retain_grads: bool = False, create_graph: bool = False) -> None:
+    """Add dL/dx to the `.grad` of every leaf x that `root` was computed from. See `Tensor.backward`."""
+    with enable_grad() if create_graph else contextlib.nullcontext():
+        gradients: dict[Any, Any] = {}
+        for step in sweep(root, gradient, create_graph=create_graph, gradients=gradients):
+            if retain_grads and step.output.op is not None:
+                gradients[step.output] = step.upstream
+    taken: set[int] = set()
+    for value, total in gradients.items():  # only now, so that an error on the way leaves every .grad as it was
+        if not hasattr(total, "_data") and (id(total) in taken or getattr(total, "base", None) is not None):
+            total = total.copy()  # each .grad owns its array
+        taken.add(id(total))
+        value.accumulate(total)
+
+
+def grad(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Any, ...]:
+    """The gradients of `outputs` (a tensor or several, added up) in each of `inputs`, leaving `.grad` alone.
+
+    grad_outputs: dL/d of each output, by default 1 for an output of one element.
+    create_graph: record the computation, so that the gradients can be differentiated again.
+    allow_unused: return None for an input that the outputs do not depend on, instead of raising GraphError.
+
+    >>> import tinygrad_edu as te
+    >>> x = te.Tensor(3.0, requires_grad=True)
+    >>> (slope,) = te.grad(x**3, [x], create_graph=True)
+    >>> (curvature,) = te.grad(slope, [x])
+    >>> slope.item(), curvature.item()
+    (27.0, 18.0)
+    """
+    wanted = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+    for position, value in enumerate(wanted):
+        if not getattr(value, "requires_grad", False):
+            raise GraphError(f"grad: input {position} does not require a gradient: create it with requires_grad=True")
+    gradients: dict[Any, Any] = {}
+    with enable_grad() if create_graph else contextlib.nullcontext():
+        for _ in sweep(outputs, grad_outputs, inputs=wanted, create_graph=create_graph, gradients=gradients):
+            pass
+    unused = [position for position, value in enumerate(wanted) if value not in gradients]
+    if unused and not allow_unused:
+        raise GraphError(
+            f"grad: the outputs do not depend on input {', '.join(map(str, unused))}; pass allow_unused=True to get "
+            "None there"
+        )
+    return tuple(None if x not in gradients else x.wrap(gradients[x]) for x in wanted)

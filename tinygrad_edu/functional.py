@@ -1,0 +1,239 @@
+"""F: what networks are made of, as functions. Names and meanings are PyTorch's, axes are NumPy's.
+
+>>> import tinygrad_edu.functional as F
+>>> F.softmax(Tensor([0.0, 0.0]))
+Tensor([0.5, 0.5])
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from tinygrad_edu import random
+from tinygrad_edu.errors import ShapeError
+from tinygrad_edu.ops import elementwise, fused, linalg
+from tinygrad_edu.ops.movement import Axis
+from tinygrad_edu.tensor import Operand, Tensor, apply
+
+Reduction = Literal["mean", "sum", "none"]
+
+# Activations ---------------------------------------------------------------------------------------------------------
+
+
+def relu(x: Operand) -> Tensor:
+    """max(x, 0); its gradient at 0 is 0."""
+    return apply(elementwise.relu, x)
+
+
+def leaky_relu(x: Operand, negative_slope: float = 0.01) -> Tensor:
+    """x where x > 0, else negative_slope · x."""
+    return apply(elementwise.leaky_relu, x, negative_slope=float(negative_slope))
+
+
+def elu(x: Operand, alpha: float = 1.0) -> Tensor:
+    """x where x > 0, else alpha (exp(x) - 1) (Clevert et al. 2015, arXiv:1511.07289)."""
+    return apply(elementwise.elu, x, alpha=float(alpha))
+
+
+def sigmoid(x: Operand) -> Tensor:
+    """1 / (1 + exp(-x)), without overflow."""
+    return apply(elementwise.sigmoid, x)
+
+
+def tanh(x: Operand) -> Tensor:
+    """The hyperbolic tangent."""
+    return apply(elementwise.tanh, x)
+
+
+def softplus(x: Operand) -> Tensor:
+    """log(1 + exp(x)), without overflow."""
+    return apply(elementwise.softplus, x)
+
+
+def silu(x: Operand) -> Tensor:
+    """x · sigmoid(x), also called swish (arXiv:1702.03118)."""
+    return apply(elementwise.silu, x)
+
+
+def gelu(x: Operand, approximate: Literal["none", "tanh"] = "none") -> Tensor:
+    """x Φ(x), Φ the normal distribution function; "tanh" is the approximation that GPT-2 uses (arXiv:1606.08415)."""
+    ops = {"none": fused.gelu, "tanh": fused.gelu_tanh}
+    if approximate not in ops:
+        raise ValueError(f'gelu: approximate must be "none" or "tanh", got {approximate!r}')
+    return apply(ops[approximate], x)
+
+
+# Softmax and its relatives -------------------------------------------------------------------------------------------
+
+
+def softmax(x: Operand, axis: Axis = -1) -> Tensor:
+    """exp(x) / Σ exp(x) along the axis: positive, adding up to 1. A slice of -inf throughout gives zeros."""
+    return apply(fused.softmax, x, axis=axis)
+
+
+def log_softmax(x: Operand, axis: Axis = -1) -> Tensor:
+    """log(softmax(x)), stable."""
+    return apply(fused.log_softmax, x, axis=axis)
+
+
+def logsumexp(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """log Σ exp(x) along the axis, stable."""
+    return apply(fused.logsumexp, x, axis=axis, keepdims=keepdims)
+
+
+# Layers --------------------------------------------------------------------------------------------------------------
+
+
+def linear(x: Operand, weight: Operand, bias: Operand | None = None) -> Tensor:
+    """y = x Wᵀ + b: shapes (..., in), (out, in), (out,) -> (..., out)."""
+    return apply(fused.linear, x, weight, bias)
+
+
+def embedding(ids: Any, weight: Tensor) -> Tensor:
+    """Row number `id` of weight (V, D) for each id: (...) -> (..., D). ids are integers from 0 to V - 1."""
+    rows = np.asarray(ids)
+    if rows.dtype.kind not in "iu":
+        raise TypeError(f"embedding: ids must be integers, got {rows.dtype}")
+    if rows.size and not (0 <= rows.min() and rows.max() < weight.shape[0]):
+        wrong = rows[(rows < 0) | (rows >= weight.shape[0])][0]
+        raise IndexError(
+            f"embedding: id {wrong} is outside of the table of {weight.shape[0]} rows (0 to {weight.shape[0] - 1})"
+        )
+    return apply(fused.embedding, rows, weight)
+
+
+def layer_norm(x: Operand, weight: Operand | None = None, bias: Operand | None = None, eps: float = 1e-5) -> Tensor:
+    """(x - mean) / √(var + eps) over the last axis, then ⊙ weight + bias (arXiv:1607.06450)."""
+    return apply(fused.layer_norm, x, weight, bias, eps=float(eps))
+
+
+def dropout(x: Operand, p: float = 0.5, training: bool = True) -> Tensor:
+    """Zero each element with probability p and scale the rest by 1 / (1 - p); nothing when not training."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout: p is a probability, got {p}")
+    x = x if isinstance(x, Tensor) else Tensor(x)
+    if not training or p == 0:
+        return x
+    kept = random.generator().random(x.shape, dtype=np.float32) >= p
+    return apply(fused.dropout, x, kept, scale=float(1 / (1 - p)) if p < 1 else 0.0)
+
+
+def scaled_dot_product_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Operand | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+) -> Tensor:
+    """softmax(q kᵀ / √D + mask) v: shapes (..., T, D), (..., S, D), (..., S, E) -> (..., T, E).
+
+    attn_mask: broadcasts to (..., T, S); boolean, True where a query may attend to a key, or floats that are added.
+    is_causal: query t attends to keys 0 to t only.
+    A query that may attend to nothing gets zeros, and gives zero gradients.
+    Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.2.1.
+    """
+    mask = np.asarray(attn_mask) if isinstance(attn_mask, (list, tuple, bool)) else attn_mask
+    if dropout_p:
+        weights = apply(fused.attention_weights, query, key, mask, is_causal=is_causal)
+        return dropout(weights, dropout_p) @ value
+    return apply(fused.attention, query, key, value, mask, is_causal=is_causal)
+
+
+# Losses --------------------------------------------------------------------------------------------------------------
+
+
+def _reduced(loss: Tensor, reduction: str, name: str) -> Tensor:
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f'{name}: reduction must be "mean", "sum" or "none", got {reduction!r}')
+    return loss if reduction == "none" else loss.mean() if reduction == "mean" else loss.sum()
+
+
+def _same_shape(prediction: Operand, target: Operand, name: str) -> None:
+    if np.shape(prediction) != np.shape(target):
+        raise ShapeError(
+            f"{name}: the prediction {np.shape(prediction)} and the target {np.shape(target)} must have the same "
+            "shape; broadcasting them would compare every prediction with every target. Reshape one of them first."
+        )
+
+
+def cross_entropy(
+    logits: Tensor,
+    target: Any,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    reduction: Reduction = "mean",
+    axis: int | None = None,
+) -> Tensor:
+    """-log softmax(logits)[target], the loss of a classifier.
+
+    logits: (N, C), (C,) or (N, C, d1, ...).
+    target: integers (N,), () or (N, d1, ...), or probabilities shaped as the logits.
+    axis: where the classes are; as in PyTorch axis 1, or 0 where there is only one. For (B, T, V) pass axis=-1.
+    ignore_index: targets of this value count for nothing. label_smoothing: this share of the target is spread evenly.
+    """
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f'cross_entropy: reduction must be "mean", "sum" or "none", got {reduction!r}')
+    axis = (1 if logits.ndim > 1 else 0) if axis is None else axis % logits.ndim
+    classes = logits.shape[axis]
+    target_array = np.asarray(target)
+    if axis != logits.ndim - 1:
+        logits = logits.transpose(*(i for i in range(logits.ndim) if i != axis), axis)
+    if target_array.dtype.kind == "f":
+        spread = np.moveaxis(target_array, axis, -1) if target_array.ndim == logits.ndim else target_array
+        _same_shape(logits, spread, "cross_entropy")
+        spread = (1 - label_smoothing) * spread + label_smoothing / classes
+        loss = -(log_softmax(logits) * spread.astype(logits.dtype)).sum(axis=-1)
+        return _reduced(loss, reduction, "cross_entropy")
+    if target_array.dtype.kind not in "iu":
+        raise TypeError(
+            f"cross_entropy: the target must be integers (classes) or floats (probabilities), got {target_array.dtype}"
+        )
+    if target_array.shape != logits.shape[:-1]:
+        raise ShapeError(
+            f"cross_entropy: with {classes} classes on axis {axis}, the target must have shape {logits.shape[:-1]}, "
+            f"got {target_array.shape}. If the classes are on the last axis, pass axis=-1."
+        )
+    counted = target_array[target_array != ignore_index]
+    if counted.size and not (0 <= counted.min() and counted.max() < classes):
+        wrong = counted[(counted < 0) | (counted >= classes)][0]
+        raise IndexError(f"cross_entropy: target {wrong} is no class: there are {classes}, from 0 to {classes - 1}")
+    return apply(
+        fused.cross_entropy,
+        logits,
+        target_array,
+        ignore_index=ignore_index,
+        label_smoothing=float(label_smoothing),
+        reduction=reduction,
+    )
+
+
+def mse_loss(prediction: Operand, target: Operand, reduction: Reduction = "mean") -> Tensor:
+    """The mean of (prediction - target)²."""
+    _same_shape(prediction, target, "mse_loss")
+    if reduction == "mean":
+        return apply(fused.mse_loss, prediction, target)
+    return _reduced(apply(elementwise.square, apply(elementwise.sub, prediction, target)), reduction, "mse_loss")
+
+
+def binary_cross_entropy_with_logits(logits: Operand, target: Operand, reduction: Reduction = "mean") -> Tensor:
+    """-t log σ(x) - (1 - t) log(1 - σ(x)), stable; targets are between 0 and 1."""
+    _same_shape(logits, target, "binary_cross_entropy_with_logits")
+    loss = apply(fused.binary_cross_entropy_with_logits, logits, target)
+    return _reduced(loss, reduction, "binary_cross_entropy_with_logits")
+
+
+# Vectors -------------------------------------------------------------------------------------------------------------
+
+
+def norm(x: Tensor, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The length of vectors: Euclidean for ord=2 (its gradient at 0 is 0), Σ|x| for 1, max |x| for infinity."""
+    if ord == 2:
+        return apply(linalg.norm, x, axis=axis, keepdims=keepdims)
+    if ord == 1:
+        return x.abs().sum(axis, keepdims)
+    if ord == np.inf:
+        return x.abs().max(axis, keepdims)
+    raise ValueError(f"norm: ord must be 1, 2 or infinity, got {ord}")

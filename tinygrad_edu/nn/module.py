@@ -1,0 +1,243 @@
+"""Module: a function with parameters, made of other modules. Its parameters and children are simply its attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from tinygrad_edu.autograd import Scope, changes, state
+from tinygrad_edu.errors import ShapeError
+from tinygrad_edu.tensor import Tensor
+
+
+class Parameter(Tensor):
+    """A tensor that a module learns: it requires a gradient, and the module's `parameters()` finds it."""
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, requires_grad: bool = True, dtype: Any = None, name: str | None = None) -> None:
+        super().__init__(data, requires_grad, dtype, name)
+
+
+class LoadResult(NamedTuple):
+    """The names in which a model and a loaded state differ; both empty after a strict load."""
+
+    missing: list[str]
+    unexpected: list[str]
+
+
+class Module:
+    """Base of all layers and models. Assign parameters and modules to attributes in `__init__`, compute in `forward`.
+
+    Calling the module runs `forward`; each op recorded meanwhile knows the module's path, as in `layers.0`.
+
+    >>> class Scale(Module):
+    ...     def __init__(self):
+    ...         self.factor = Parameter(2.0)
+    ...     def forward(self, x):
+    ...         return x * self.factor
+    >>> Scale()(Tensor(3.0)).item()
+    6.0
+    """
+
+    training: bool = True
+    _structure: ClassVar[int] = 0  # grows whenever any module gets or loses a child: what is known of the tree is stale
+    _scopes: tuple[int, dict[Module, Scope]] = (-1, {})
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the output. Subclasses define it."""
+        raise NotImplementedError(f"{type(self).__name__} does not define forward(self, ...)")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run `forward`, while every op that it records notes this module's path."""
+        outer, root = state.scope, state.root
+        if root is None:
+            state.root = root = self
+        state.scope = root._scope_of(self)
+        try:
+            return self.forward(*args, **kwargs)
+        finally:
+            state.scope = outer
+            if outer is None:
+                state.root = None
+
+    def _scope_of(self, module: Module) -> Scope:
+        """Where a module stands in this one; the paths of the whole tree are found once."""
+        if self._scopes[0] != Module._structure:
+            children = ((path, child) for path, child in self.named_modules() if child is not self)
+            self._scopes = Module._structure, {child: Scope(path, child.label()) for path, child in children}
+        return self._scopes[1].get(module) or Scope("", module.label())
+
+    # The tree --------------------------------------------------------------------------------------------------------
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, (list, tuple)) and any(isinstance(x, (Module, Parameter)) for x in value):
+            raise TypeError(
+                f"{type(self).__name__}.{name}: a plain list hides its modules from parameters(): "
+                "write nn.ModuleList([...])"
+            )
+        old = self.__dict__.get(name)
+        if isinstance(old, Parameter) and not (value is None or isinstance(value, Parameter)):
+            raise TypeError(
+                f"{type(self).__name__}.{name} is a parameter; assign an nn.Parameter, or new values to {name}.data"
+            )
+        if isinstance(value, Module) or isinstance(old, Module):
+            Module._structure += 1
+        object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        Module._structure += 1
+        object.__delattr__(self, name)
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The modules directly inside this one, by attribute name."""
+        return ((name, value) for name, value in vars(self).items() if isinstance(value, Module))
+
+    def named_modules(self, prefix: str = "", _seen: set[Module] | None = None) -> Iterator[tuple[str, Module]]:
+        """This module and all inside it with their paths, parents first; a shared one once."""
+        seen = set() if _seen is None else _seen
+        if self not in seen:
+            seen.add(self)
+            yield prefix, self
+            for name, child in self.named_children():
+                yield from child.named_modules(f"{prefix}.{name}" if prefix else name, seen)
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all inside it."""
+        return (module for _, module in self.named_modules())
+
+    def named_parameters(self, shared: bool = False) -> Iterator[tuple[str, Parameter]]:
+        """All parameters with their paths, such as `layers.0.weight`; a shared one once, or under each name."""
+        seen: set[Parameter] = set()
+        for path, module in self.named_modules():
+            for name, value in vars(module).items():
+                if isinstance(value, Parameter) and (shared or value not in seen):
+                    seen.add(value)
+                    yield f"{path}.{name}" if path else name, value
+
+    def parameters(self) -> Iterator[Parameter]:
+        """All parameters, each once."""
+        return (parameter for _, parameter in self.named_parameters())
+
+    def num_parameters(self) -> int:
+        """How many numbers the module learns."""
+        return sum(parameter.size for parameter in self.parameters())
+
+    # State -----------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """A copy of every parameter's values by path; a shared parameter appears under each of its names."""
+        return {name: parameter.data.copy() for name, parameter in self.named_parameters(shared=True)}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> LoadResult:
+        """Copy values into the parameters. Nothing is changed unless everything fits.
+
+        strict: names that are missing or unexpected are an error. A wrong shape always is.
+        """
+        own = dict(self.named_parameters(shared=True))
+        values = {name: np.asarray(value) for name, value in state_dict.items()}
+        result = LoadResult([n for n in own if n not in values], [n for n in values if n not in own])
+        wrong = [
+            f"{name} {values[name].shape} instead of {parameter.shape}"
+            for name, parameter in own.items()
+            if name in values and values[name].shape != parameter.shape
+        ]
+        complaints = [("missing", result.missing), ("unexpected", result.unexpected)] if strict else []
+        found = [f"{kind}: {', '.join(names)}" for kind, names in (*complaints, ("wrong shape", wrong)) if names]
+        if found:
+            raise ShapeError(f"load_state_dict: the state does not fit {type(self).__name__}; {'; '.join(found)}")
+        for name, parameter in own.items():
+            if name in values:
+                parameter.data[...] = values[name]
+                changes.mark(parameter.data)
+        return result
+
+    def train(self, mode: bool = True) -> Module:
+        """Switch to training (dropout drops) or, with False, to evaluation."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Module:
+        """Switch to evaluation: dropout does nothing."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def requires_grad_(self, requires_grad: bool = True) -> Module:
+        """Freeze all parameters with False, thaw them with True."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
+
+    # How it shows itself ---------------------------------------------------------------------------------------------
+
+    def extra_repr(self) -> str:
+        """What stands between the parentheses of the module's label, such as `64 → 32`."""
+        return ""
+
+    def label(self) -> str:
+        """The module in a few words, such as `Linear(64 → 32)`."""
+        extra = self.extra_repr()
+        return f"{type(self).__name__}({extra})" if extra else type(self).__name__
+
+    def __repr__(self) -> str:
+        lines = []
+        for path, module in self.named_modules():
+            *parents, name = path.split(".") if path else [""]
+            indent = "  " * (len(parents) + bool(path))
+            number = module.num_parameters()
+            count = f": {number:,} parameters" if number else ""
+            lines.append(f"{indent}{f'({name}) ' if path else ''}{module.label()}{count}")
+        return "\n".join(lines).replace("→", "->")  # plain ASCII: a terminal may know no other
+
+
+class ModuleList(Module):
+    """Modules in a list, named 0, 1, 2, ...; it computes nothing by itself."""
+
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
+        for module in modules:
+            self.append(module)
+
+    def append(self, module: Module) -> ModuleList:
+        """Add a module at the end."""
+        if not isinstance(module, Module):
+            raise TypeError(f"{type(self).__name__} holds modules, got {type(module).__name__}")
+        setattr(self, str(len(self)), module)
+        return self
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.named_children())
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter([module for _, module in self.named_children()])
+
+    def __getitem__(self, index: Any) -> Any:
+        chosen = list(self)[index]
+        return type(self)(*chosen) if isinstance(chosen, list) and isinstance(self, Sequential) else chosen
+
+
+class Sequential(ModuleList):
+    """Modules one after the other: the output of each is the input of the next.
+
+    >>> from tinygrad_edu import nn
+    >>> nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    Sequential: 13 parameters
+      (0) Linear(2 -> 3): 9 parameters
+      (1) ReLU
+      (2) Linear(3 -> 1): 4 parameters
+    """
+
+    def __init__(self, *modules: Module) -> None:
+        super().__init__(modules)
+
+    def forward(self, x: Any) -> Any:
+        """Apply all modules in order."""
+        for module in self:
+            x = module(x)
+        return x

@@ -1,0 +1,781 @@
+"""Tensor: an array that remembers how it was made. Data and operators; the mathematics is in ops/.
+
+Arrays speak NumPy (names, axes, broadcasting, dtypes), gradients speak PyTorch. `apply` is the only place where
+anything is recorded.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from tinygrad_edu import autograd
+from tinygrad_edu.autograd import Scope, changes, clock, state
+from tinygrad_edu.errors import GraphError, ShapeError
+from tinygrad_edu.ops import elementwise, linalg, movement, reductions
+from tinygrad_edu.ops.movement import Axis
+from tinygrad_edu.ops.op import Op, describe
+
+Operand: TypeAlias = "Tensor | np.ndarray | np.generic | float | int | bool"
+Index: TypeAlias = Any
+
+
+class Tensor:
+    """An n-dimensional array in a computation graph.
+
+    data: numbers, nested lists, an array or a Tensor; copied. Python floats become float32, an array keeps its dtype.
+    requires_grad: whether `backward()` shall compute the gradient of this tensor; floats only.
+    name: what pictures and errors call it.
+
+    >>> x = Tensor([1.0, 2.0], requires_grad=True)
+    >>> y = (x**2).sum()
+    >>> y.backward()
+    >>> x.grad
+    Tensor([2., 4.])
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_data",
+        "_grad",
+        "hooks",
+        "inputs",
+        "name",
+        "op",
+        "options",
+        "requires_grad",
+        "retains_grad",
+        "saved",
+        "scope",
+        "time",
+    )
+
+    _data: Any  # an array, or the NumPy scalar that an op on 0-d arrays returns
+    _grad: Tensor | None
+    requires_grad: bool
+    op: Op | None  # what made it; None for a leaf
+    inputs: tuple[Any, ...]
+    options: dict[str, Any]
+    saved: tuple[Any, ...]
+    time: int
+    scope: Scope | None
+    name: str | None
+    hooks: tuple[Callable[[Any], Any], ...]
+    retains_grad: bool
+
+    def __init__(
+        self,
+        data: ArrayLike | Tensor,
+        requires_grad: bool = False,
+        dtype: DTypeLike | None = None,
+        name: str | None = None,
+    ) -> None:
+        self._become_leaf(_to_array(data, dtype))
+        self.name = name
+        self.requires_grad_(requires_grad)
+
+    def _become_leaf(self, array: Any) -> None:
+        self._data = array
+        self._grad = self.op = self.scope = self.name = None
+        self.inputs = self.saved = self.hooks = ()
+        self.options = {}
+        self.requires_grad = self.retains_grad = False
+        self.time = next(clock)
+
+    @staticmethod
+    def wrap(array: Any) -> Tensor:
+        """A constant tensor around an array that is not copied; a tensor is returned as it is."""
+        if isinstance(array, Tensor):
+            return array
+        result = Tensor.__new__(Tensor)
+        result._become_leaf(array)
+        return result
+
+    @staticmethod
+    def __apply_op__(op: Op, inputs: tuple[Any, ...], options: dict[str, Any]) -> Tensor:
+        return apply(op, *inputs, **options)
+
+    # What it is ------------------------------------------------------------------------------------------------------
+
+    @property
+    def data(self) -> np.ndarray:
+        """The array itself, not a copy. Assigning replaces it, unseen by the graph."""
+        return np.asarray(self._data)
+
+    @data.setter
+    def data(self, value: ArrayLike | Tensor) -> None:
+        array = np.asarray(value._data if isinstance(value, Tensor) else value, dtype=self.dtype)
+        if array.shape != self.shape:
+            raise ShapeError(f"data: the tensor has shape {self.shape}, the new data {array.shape}: they must be equal")
+        self._data = array
+        changes.mark(array)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The length of each axis."""
+        shape: tuple[int, ...] = self._data.shape
+        return shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self._data.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return int(self._data.size)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the elements."""
+        dtype: np.dtype[Any] = self._data.dtype
+        return dtype
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it was made by the user rather than recorded by an op."""
+        return self.op is None
+
+    @property
+    def module(self) -> str | None:
+        """The path of the module call that made it, such as `layers.0`; None outside of any module."""
+        return None if self.scope is None else self.scope.path
+
+    def numpy(self) -> np.ndarray:
+        """The array itself, as `data`."""
+        return self.data
+
+    def item(self) -> Any:
+        """The only element, as a Python number."""
+        if self.size != 1:
+            raise ShapeError(f"item: a tensor of shape {self.shape} has {self.size} elements, not one; index it first")
+        return self._data.item()
+
+    def tolist(self) -> Any:
+        """Nested lists of Python numbers."""
+        return self._data.tolist()
+
+    def __len__(self) -> int:
+        if not self.ndim:
+            raise TypeError("len: a tensor without axes has no length")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iu":
+            raise TypeError(f"only an integer tensor can be an index, not {self.dtype}")
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ValueError(
+                f"the truth of a tensor of shape {self.shape} is ambiguous: use .data.any() or .data.all()"
+            )
+        return bool(self.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
+    def __str__(self) -> str:
+        return str(self.data)
+
+    def __repr__(self) -> str:
+        notes = [np.array2string(self.data, separator=", ", prefix=f"{type(self).__name__}(")]
+        notes += [f"dtype={self.dtype}"] if self.dtype not in (np.float32, np.int64, np.bool_) else []
+        notes += [f"name={self.name!r}"] if self.name else []
+        notes += ["requires_grad=True"] if self.requires_grad and self.is_leaf else []
+        notes += [f"made by {autograd.describe(self)}"] if self.op is not None else []
+        return f"{type(self).__name__}({', '.join(notes)})"
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self._data, dtype=dtype, copy=copy)
+
+    def __reduce__(self) -> Any:
+        """Pickle and deepcopy keep the value, not its history: the copy is a leaf."""
+        return _rebuild, (type(self), self.data.copy(), self.requires_grad, self.name, self._grad)
+
+    __hash__ = object.__hash__
+
+    # Gradients -------------------------------------------------------------------------------------------------------
+
+    @property
+    def grad(self) -> Tensor | None:
+        """dL/d self after `backward()`; None before, and for tensors that do not keep it."""
+        if self._grad is None and self.op is not None and not self.retains_grad:
+            warnings.warn(
+                f"reading .grad of an intermediate tensor ({autograd.describe(self)}): it is kept only on request. "
+                "Call retain_grad() on it before backward(), or backward(retain_grads=True) to keep all of them.",
+                stacklevel=2,
+            )
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            value = value if isinstance(value, Tensor) else Tensor(value, dtype=self.dtype)
+            if value.shape != self.shape:
+                raise ShapeError(
+                    f"grad: the tensor has shape {self.shape}, the gradient {value.shape}: they must be equal"
+                )
+        self._grad = value
+
+    def accumulate(self, gradient: Any) -> None:
+        """Add to `.grad`."""
+        if self._grad is None:
+            self._grad = Tensor.wrap(np.asarray(gradient) if isinstance(gradient, np.generic) else gradient)
+        else:
+            self._grad = Tensor.wrap(gradient) + self._grad
+
+    def backward(
+        self, gradient: ArrayLike | Tensor | None = None, retain_grads: bool = False, create_graph: bool = False
+    ) -> None:
+        """Add dL/dx to the `.grad` of every leaf x with requires_grad that this tensor was computed from.
+
+        gradient: dL/d self; 1 by default, for a tensor of one element.
+        retain_grads: keep the gradients of all intermediate tensors too.
+        create_graph: record the backward pass itself, so that gradients can be differentiated again.
+
+        The graph survives: it can be drawn afterwards, and a second call adds the same gradients once more.
+        """
+        autograd.backward(self, gradient, retain_grads, create_graph)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Ask (or stop asking) for the gradient of this leaf, in place."""
+        if requires_grad and self.dtype.kind != "f":
+            raise TypeError(
+                f"only floats have gradients, and this tensor is {self.dtype}: write 1.0 instead of 1, or pass "
+                "dtype=float"
+            )
+        if not requires_grad and self.op is not None:
+            raise GraphError(f"{autograd.describe(self)} was recorded; use detach() for a tensor without its history")
+        self.requires_grad = requires_grad
+        return self
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of this intermediate tensor at the next `backward()`."""
+        self.retains_grad = True
+
+    def detach(self) -> Tensor:
+        """The same array without its history: a constant to the graph."""
+        return Tensor.wrap(self._data)
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
+        """Call `hook(gradient)` when the gradient of this tensor is complete; what it returns replaces it.
+
+        Returns a function that removes the hook.
+        """
+        if not self.requires_grad:
+            raise GraphError("register_hook: this tensor does not require a gradient, so none will arrive")
+
+        def call(gradient: Any) -> Any:
+            changed = hook(Tensor.wrap(gradient))
+            if changed is None:
+                return gradient
+            if np.shape(changed) != gradient.shape:
+                raise ShapeError(f"a hook returned shape {np.shape(changed)} for a gradient of shape {gradient.shape}")
+            return changed if isinstance(gradient, Tensor) else np.asarray(changed, dtype=gradient.dtype)
+
+        def remove() -> None:
+            self.hooks = tuple(other for other in self.hooks if other is not call)
+
+        self.hooks += (call,)
+        return remove
+
+    # Arithmetic ------------------------------------------------------------------------------------------------------
+
+    def __add__(self, other: Operand) -> Tensor:
+        return binary(elementwise.add, self, other)
+
+    def __radd__(self, other: Operand) -> Tensor:
+        return binary(elementwise.add, other, self)
+
+    def __sub__(self, other: Operand) -> Tensor:
+        return binary(elementwise.sub, self, other)
+
+    def __rsub__(self, other: Operand) -> Tensor:
+        return binary(elementwise.sub, other, self)
+
+    def __mul__(self, other: Operand) -> Tensor:
+        return binary(elementwise.mul, self, other)
+
+    def __rmul__(self, other: Operand) -> Tensor:
+        return binary(elementwise.mul, other, self)
+
+    def __truediv__(self, other: Operand) -> Tensor:
+        return binary(elementwise.div, self, other)
+
+    def __rtruediv__(self, other: Operand) -> Tensor:
+        return binary(elementwise.div, other, self)
+
+    def __pow__(self, other: Operand) -> Tensor:
+        return binary(elementwise.pow, self, other)
+
+    def __rpow__(self, other: Operand) -> Tensor:
+        return binary(elementwise.pow, other, self)
+
+    def __matmul__(self, other: Operand) -> Tensor:
+        return binary(linalg.product, self, other)
+
+    def __rmatmul__(self, other: Operand) -> Tensor:
+        return binary(linalg.product, other, self)
+
+    def __neg__(self) -> Tensor:
+        return apply(elementwise.neg, self)
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return apply(elementwise.abs, self)
+
+    def __lt__(self, other: Operand) -> Tensor:
+        return binary(elementwise.less, self, other)
+
+    def __le__(self, other: Operand) -> Tensor:
+        return binary(elementwise.less_equal, self, other)
+
+    def __gt__(self, other: Operand) -> Tensor:
+        return binary(elementwise.greater, self, other)
+
+    def __ge__(self, other: Operand) -> Tensor:
+        return binary(elementwise.greater_equal, self, other)
+
+    def __eq__(self, other: Operand) -> Tensor:  # type: ignore[override]
+        return binary(elementwise.equal, self, other)
+
+    def __ne__(self, other: Operand) -> Tensor:  # type: ignore[override]
+        return binary(elementwise.not_equal, self, other)
+
+    # Element by element ----------------------------------------------------------------------------------------------
+
+    def exp(self) -> Tensor:
+        """e to the power of each element."""
+        return apply(elementwise.exp, self)
+
+    def expm1(self) -> Tensor:
+        """exp(x) - 1, exact for small x."""
+        return apply(elementwise.expm1, self)
+
+    def log(self) -> Tensor:
+        """The natural logarithm."""
+        return apply(elementwise.log, self)
+
+    def log1p(self) -> Tensor:
+        """log(1 + x), exact for small x."""
+        return apply(elementwise.log1p, self)
+
+    def sqrt(self) -> Tensor:
+        """The square root."""
+        return apply(elementwise.sqrt, self)
+
+    def square(self) -> Tensor:
+        """x times x."""
+        return apply(elementwise.square, self)
+
+    def abs(self) -> Tensor:
+        """The absolute value; its gradient at 0 is 0."""
+        return apply(elementwise.abs, self)
+
+    def sin(self) -> Tensor:
+        """The sine of radians."""
+        return apply(elementwise.sin, self)
+
+    def cos(self) -> Tensor:
+        """The cosine of radians."""
+        return apply(elementwise.cos, self)
+
+    def tanh(self) -> Tensor:
+        """The hyperbolic tangent."""
+        return apply(elementwise.tanh, self)
+
+    def sigmoid(self) -> Tensor:
+        """1 / (1 + exp(-x)), without overflow."""
+        return apply(elementwise.sigmoid, self)
+
+    def relu(self) -> Tensor:
+        """max(x, 0); its gradient at 0 is 0."""
+        return apply(elementwise.relu, self)
+
+    def clip(self, min: Any = None, max: Any = None) -> Tensor:
+        """Each element moved into [min, max]; the gradient passes where nothing was moved, the ends included."""
+        return apply(elementwise.clip, self, min=min, max=max)
+
+    def masked_fill(self, mask: Operand, value: float) -> Tensor:
+        """`value` where the boolean mask is True, self elsewhere."""
+        return apply(elementwise.masked_fill, self, _mask(mask, "masked_fill"), value=value)
+
+    def astype(self, dtype: DTypeLike) -> Tensor:
+        """The same values in another dtype; the gradient comes back in the old one."""
+        return apply(elementwise.astype, self, dtype=np.dtype(dtype))
+
+    # Along an axis ---------------------------------------------------------------------------------------------------
+
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The sum over an axis, several, or all."""
+        return apply(movement.sum, self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The mean over an axis, several, or all."""
+        return apply(reductions.mean, self, axis=axis, keepdims=keepdims)
+
+    def var(self, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
+        """The variance, Σ(x - mean)² / (n - ddof)."""
+        return apply(reductions.var, self, axis=axis, keepdims=keepdims, ddof=float(ddof))
+
+    def std(self, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
+        """The standard deviation; its gradient at 0 is 0."""
+        return apply(reductions.std, self, axis=axis, keepdims=keepdims, ddof=float(ddof))
+
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The largest element; elements that tie share the gradient equally."""
+        return apply(reductions.max, self, axis=axis, keepdims=keepdims)
+
+    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The smallest element; elements that tie share the gradient equally."""
+        return apply(reductions.min, self, axis=axis, keepdims=keepdims)
+
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        """Where the largest element is: integers, without a gradient."""
+        return apply(reductions.argmax, self, axis=axis, keepdims=keepdims)
+
+    def argmin(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        """Where the smallest element is: integers, without a gradient."""
+        return apply(reductions.argmin, self, axis=axis, keepdims=keepdims)
+
+    def prod(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        """The product along an axis, or of all elements; zeros have their right gradient."""
+        if axis is None:
+            flat = apply(reductions.prod, self.reshape(-1), axis=0, keepdims=False)
+            return flat.reshape((1,) * self.ndim) if keepdims else flat
+        return apply(reductions.prod, self, axis=axis, keepdims=keepdims)
+
+    def cumsum(self, axis: int | None = None) -> Tensor:
+        """The running sum along an axis, or of the flattened tensor."""
+        return self.reshape(-1).cumsum(0) if axis is None else apply(reductions.cumsum, self, axis=axis)
+
+    # Shapes ----------------------------------------------------------------------------------------------------------
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """The same elements in another shape; one axis may be -1."""
+        return apply(movement.reshape, self, shape=_shape(shape))
+
+    def transpose(self, *axes: Any) -> Tensor:
+        """Permute the axes; without arguments, reverse them."""
+        order = _shape(axes) if axes and axes[0] is not None else tuple(range(self.ndim))[::-1]
+        return apply(movement.transpose, self, axes=order)
+
+    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
+        """Exchange two axes."""
+        return apply(movement.swapaxes, self, axis1=axis1, axis2=axis2)
+
+    @property
+    def T(self) -> Tensor:
+        """All axes reversed."""
+        return self.transpose()
+
+    @property
+    def mT(self) -> Tensor:
+        """The last two axes exchanged: the transpose of each matrix."""
+        if self.ndim < 2:
+            raise ShapeError(f"mT: a matrix has at least two axes, this tensor has shape {self.shape}")
+        return self.swapaxes(-1, -2)
+
+    def squeeze(self, axis: Axis = None) -> Tensor:
+        """Remove axes of length 1."""
+        return apply(movement.squeeze, self, axis=axis)
+
+    def expand_dims(self, axis: int | tuple[int, ...]) -> Tensor:
+        """Insert axes of length 1."""
+        return apply(movement.expand_dims, self, axis=axis)
+
+    def broadcast_to(self, shape: Sequence[int]) -> Tensor:
+        """Stretch axes of length 1, and add axes in front, up to `shape`."""
+        return apply(movement.broadcast_to, self, shape=tuple(shape))
+
+    def flip(self, axis: Axis = None) -> Tensor:
+        """Reverse the order of the elements along axes."""
+        return apply(movement.flip, self, axis=axis)
+
+    def roll(self, shift: Any, axis: Axis = None) -> Tensor:
+        """Shift elements along axes; what leaves at one end comes in at the other."""
+        return apply(movement.roll, self, shift=shift, axis=axis)
+
+    def pad(self, pad_width: Any, constant_values: float = 0) -> Tensor:
+        """Surround by a constant: pad_width is (before, after) for each axis, as in np.pad."""
+        return apply(movement.pad, self, pad_width=pad_width, value=constant_values)
+
+    def repeat(self, repeats: Any, axis: int | None = None) -> Tensor:
+        """Each element `repeats` times in a row, along an axis or flattened."""
+        return (
+            self.reshape(-1).repeat(repeats, 0)
+            if axis is None
+            else apply(movement.repeat, self, repeats=repeats, axis=axis)
+        )
+
+    def split(self, indices_or_sections: Any, axis: int = 0) -> list[Tensor]:
+        """Cut into equal parts, or at the given indices, as np.split."""
+        cuts = np.split(np.arange(self.shape[axis]), indices_or_sections)
+        lead = (slice(None),) * (axis % self.ndim)
+        pieces = [slice(cut[0], cut[-1] + 1) if len(cut) else slice(0, 0) for cut in cuts]
+        return [self[lead + (piece,)] for piece in pieces]
+
+    def tril(self, k: int = 0) -> Tensor:
+        """The lower triangle of each matrix, zeros above diagonal k."""
+        return apply(movement.tril, self, k=k)
+
+    def triu(self, k: int = 0) -> Tensor:
+        """The upper triangle of each matrix, zeros below diagonal k."""
+        return apply(movement.triu, self, k=k)
+
+    def __getitem__(self, index: Index) -> Tensor:
+        return apply(movement.getitem, self, index=_plain_index(index))
+
+    def __setitem__(self, index: Index, value: Operand) -> None:
+        if self.op is not None or (self.requires_grad and state.recording) or getattr(value, "requires_grad", False):
+            raise GraphError(
+                "assigning into a tensor that is part of a graph would make its gradient wrong: build a new one with "
+                "te.where or te.concatenate, or assign under te.no_grad() to a leaf"
+            )
+        self.data[_plain_index(index)] = value._data if isinstance(value, Tensor) else value
+        changes.mark(self.data)
+
+    # NumPy's functions and array * tensor ----------------------------------------------------------------------------
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
+        """np.exp(tensor), array * tensor: the op with the ufunc's meaning, recorded."""
+        if out is not None:
+            raise TypeError(
+                f"np.{ufunc.__name__} cannot write a Tensor into an array: write the result as a new tensor"
+            )
+        if method == "__call__" and ufunc in _UFUNCS and not kwargs:
+            return apply(_UFUNCS[ufunc], *inputs) if ufunc is not np.matmul else linalg.product(*inputs)
+        return _on_arrays(ufunc if method == "__call__" else getattr(ufunc, method), inputs, kwargs)
+
+    def __array_function__(self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """np.sum(tensor), np.concatenate(tensors): the method or function of that name, recorded."""
+        if function in _FUNCTIONS:
+            return _FUNCTIONS[function](*args, **kwargs)
+        if isinstance(args[0] if args else None, Tensor) and function.__name__ in _METHODS:
+            return getattr(args[0], function.__name__)(*args[1:], **kwargs)
+        return _on_arrays(function, args, kwargs)
+
+
+# Recording -----------------------------------------------------------------------------------------------------------
+
+
+def apply(op: Op, *inputs: Any, **options: Any) -> Tensor:
+    """Run an op on the arrays of its inputs, and record how, if a gradient may be wanted.
+
+    An array becomes a constant tensor; a Python number stays one, so that it does not change the dtype.
+    """
+    values, needs_grad, operands = [], False, []
+    for x in inputs:
+        if isinstance(x, (np.ndarray, np.generic)):
+            x = Tensor.wrap(x)
+        if isinstance(x, Tensor):
+            values.append(x._data)
+            needs_grad = needs_grad or x.requires_grad
+        elif x is None or isinstance(x, (int, float)):
+            values.append(x)
+        else:
+            raise TypeError(f"{op.name}: expected tensors, arrays or numbers, got {type(x).__name__} {x!r:.80}")
+        operands.append(x)
+    try:
+        result = op.forward(*values, **options)
+    except (ValueError, TypeError, IndexError) as error:
+        raise _explained(op, values, options, error) from None
+
+    saved: tuple[Any, ...] = ()
+    if op.saves:
+        result, saved = result
+    output = Tensor.wrap(result)
+    if needs_grad and state.recording and op.differentiable and result.dtype.kind == "f":
+        output.requires_grad = True
+        output.op, output.inputs, output.options, output.saved = op, tuple(operands), options, saved
+        output.scope = state.scope
+    return output
+
+
+def binary(op: Callable[..., Any], left: Any, right: Any) -> Tensor:
+    """An operator between a tensor and something else; lets Python try the other side if that is no operand."""
+    for x in (left, right):
+        if not isinstance(x, (Tensor, np.ndarray, np.generic, int, float)):
+            return NotImplemented  # type: ignore[no-any-return]
+    result: Tensor = op(left, right)
+    return result
+
+
+def _explained(op: Op, values: list[Any], options: dict[str, Any], error: Exception) -> Exception:
+    """NumPy's error in the user's terms: the op, the module, the shapes, and what to do."""
+    hint = op.hint(*values, **options) if op.hint else ""
+    where = f" (in {state.scope.path or state.scope.label})" if state.scope is not None else ""
+    got = ", ".join(describe(value) for value in values)
+    message = f"{op.name}{where}: {hint or error} [got {got}]"
+    if isinstance(error, IndexError):
+        return (
+            type(error)(message) if type(error) is IndexError else ShapeError(message)
+        )  # AxisError takes more arguments
+    return TypeError(message) if isinstance(error, TypeError) else ShapeError(message)
+
+
+# Arguments -----------------------------------------------------------------------------------------------------------
+
+
+def _to_array(data: Any, dtype: DTypeLike | None) -> np.ndarray:
+    """A new array; floats that come from Python are float32 unless told otherwise."""
+    if isinstance(data, Tensor):
+        data = data._data
+    elif isinstance(data, (list, tuple)) and any(isinstance(x, Tensor) for x in data):
+        raise TypeError("Tensor: a list of tensors is joined with te.stack or te.concatenate, which keep the graph")
+    try:
+        array = np.array(data, dtype=dtype)
+    except ValueError as error:
+        raise ShapeError(f"Tensor: the rows have different lengths, or an element is no number ({error})") from None
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"Tensor: expected real numbers or booleans, got {array.dtype} ({data!r:.60})")
+    plain = not isinstance(data, (np.ndarray, np.generic))
+    return array.astype(np.float32) if plain and dtype is None and array.dtype == np.float64 else array
+
+
+def _rebuild(
+    kind: type[Tensor], data: np.ndarray, requires_grad: bool, name: str | None, grad: Tensor | None
+) -> Tensor:
+    tensor = kind.__new__(kind)
+    tensor._become_leaf(data)
+    tensor.requires_grad, tensor.name, tensor._grad = requires_grad, name, grad
+    return tensor
+
+
+def _shape(shape: tuple[Any, ...]) -> tuple[int, ...]:
+    """The arguments of reshape(2, 3), reshape((2, 3)) or reshape([2, 3])."""
+    return tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+
+
+def _mask(mask: Any, name: str) -> Any:
+    array = mask._data if isinstance(mask, Tensor) else np.asarray(mask)
+    if array.dtype != bool:
+        raise TypeError(f"{name}: the mask must be boolean, got {array.dtype}: compare first, as in mask > 0")
+    return mask if isinstance(mask, Tensor) else array
+
+
+def _plain_index(index: Any) -> Any:
+    """An index made of integers, slices and arrays: tensors and lists in it become arrays."""
+    if isinstance(index, tuple):
+        return tuple(_plain_index(part) for part in index)
+    if isinstance(index, (Tensor, list)):
+        array = np.asarray(index)
+        return array.astype(int) if array.size == 0 and isinstance(index, list) else array
+    return index
+
+
+def _on_arrays(function: Any, args: Any, kwargs: Any) -> Any:
+    """Run a NumPy function that has no op on plain arrays, unless a gradient would be lost."""
+
+    def plain(x: Any) -> Any:
+        if isinstance(x, (list, tuple)):
+            return type(x)(plain(y) for y in x)
+        if not isinstance(x, Tensor):
+            return x
+        if x.requires_grad and state.recording and function.__name__ not in _WITHOUT_GRADIENT:
+            raise TypeError(
+                f"np.{function.__name__} is not differentiable here: use an op of tinygrad_edu, or pass tensor.data to "
+                "compute without a gradient"
+            )
+        return x._data
+
+    return function(*plain(args), **{name: plain(x) for name, x in kwargs.items()})
+
+
+_UFUNCS: dict[np.ufunc, Op] = {
+    getattr(np, name): op
+    for name, op in {
+        **{
+            op.name: op
+            for op in vars(elementwise).values()
+            if isinstance(op, Op) and isinstance(getattr(np, op.name, None), np.ufunc)
+        },
+        "add": elementwise.add,
+        "subtract": elementwise.sub,
+        "multiply": elementwise.mul,
+        "divide": elementwise.div,
+        "negative": elementwise.neg,
+        "power": elementwise.pow,
+        "absolute": elementwise.abs,
+        "matmul": linalg.matmul,
+    }.items()
+}
+_METHODS = frozenset(
+    "sum mean var std max min argmax argmin prod cumsum reshape transpose swapaxes squeeze expand_dims broadcast_to "
+    "flip roll pad repeat split tril triu clip".split()
+)
+_WITHOUT_GRADIENT = frozenset(
+    "shape ndim size isnan isfinite isinf floor ceil rint signbit allclose array_equal isclose argsort nonzero any all "
+    "array_repr array_str array2string result_type can_cast may_share_memory shares_memory count_nonzero".split()
+)
+_FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    np.amax: Tensor.max,
+    np.amin: Tensor.min,
+    np.shape: lambda a: a.shape,
+    np.ndim: lambda a: a.ndim,
+}
+
+
+# Functions of several tensors ----------------------------------------------------------------------------------------
+
+
+def _joinable(tensors: Sequence[Any], name: str) -> list[Any]:
+    if isinstance(tensors, Tensor) or not len(tensors):
+        raise TypeError(f"te.{name} takes a list of at least one tensor")
+    return [x if isinstance(x, (Tensor, np.ndarray)) else Tensor(x) for x in tensors]
+
+
+def concatenate(tensors: Sequence[Any], axis: int = 0) -> Tensor:
+    """Join along an axis that exists; all other axes must agree."""
+    return apply(movement.concatenate, *_joinable(tensors, "concatenate"), axis=axis)
+
+
+def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
+    """Join equal shapes along a new axis."""
+    return apply(movement.stack, *_joinable(tensors, "stack"), axis=axis)
+
+
+def where(condition: Operand, x: Operand, y: Operand) -> Tensor:
+    """x where the boolean condition is True, y elsewhere; the gradient goes to whichever was chosen."""
+    return apply(elementwise.where, _mask(condition, "where"), x, y)
+
+
+def maximum(x: Operand, y: Operand) -> Tensor:
+    """The larger of two, element by element; at a tie each gets half of the gradient."""
+    return apply(elementwise.maximum, x, y)
+
+
+def minimum(x: Operand, y: Operand) -> Tensor:
+    """The smaller of two, element by element; at a tie each gets half of the gradient."""
+    return apply(elementwise.minimum, x, y)
+
+
+def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """Stretch axes of length 1, and add axes in front, up to `shape`."""
+    return apply(movement.broadcast_to, x, shape=tuple(shape))
+
+
+def einsum(subscripts: str, *operands: Any) -> Tensor:
+    """Sums of products in Einstein's notation, as np.einsum: `te.einsum("bij,bjk->bik", a, b)`."""
+    explicit = linalg.explicit_subscripts(subscripts, [np.ndim(x) for x in operands])
+    return apply(linalg.einsum, *operands, subscripts=explicit)
+
+
+_FUNCTIONS.update({np.concatenate: concatenate, np.stack: stack, np.where: where, np.einsum: einsum})
