@@ -19,7 +19,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, cast, overload
 
 import numpy as np
 
@@ -28,6 +28,8 @@ from tinygrad_edu.ops.elementwise import astype, identity
 from tinygrad_edu.ops.movement import sum_to
 from tinygrad_edu.ops.op import Op
 from tinygrad_edu.ops.symbolic import Symbol, print_rule
+
+AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
 
 class Scope(NamedTuple):
@@ -66,6 +68,9 @@ class _State(threading.local):
     scope: Scope | None = None  # the module call that is running
     root: Any = None  # the outermost module of the running calls
 
+    def __init__(self) -> None:
+        self.outer: list[bool] = []  # what `recording` was around each block that is open
+
 
 state = _State()
 clock = itertools.count(1)  # one tick for each value made and each array changed in place
@@ -76,17 +81,25 @@ class _Recording:
 
     recording: ClassVar[bool]
 
-    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+    @overload
+    def __new__(cls, function: None = None) -> _Recording: ...
+    @overload
+    def __new__(cls, function: AnyFunction) -> AnyFunction: ...  # type: ignore[misc]
+    def __new__(cls, function: Any = None) -> Any:
+        """Without parentheses, as in `@no_grad`, decorate at once."""
         self = super().__new__(cls)
         return self if function is None else self(function)
 
     def __enter__(self) -> None:
-        self.previous, state.recording = state.recording, self.recording
+        state.outer.append(state.recording)
+        state.recording = self.recording
 
     def __exit__(self, *error: object) -> None:
-        state.recording = self.previous
+        state.recording = state.outer.pop()
 
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def __call__(self, function: AnyFunction) -> AnyFunction:
+        """Decorate a function."""
+
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             with type(self)():
@@ -103,7 +116,7 @@ class _Recording:
                         return stop.value
                 sent = yield item
 
-        return generate if inspect.isgeneratorfunction(function) else call
+        return cast(AnyFunction, generate if inspect.isgeneratorfunction(function) else call)
 
 
 class no_grad(_Recording):
@@ -162,7 +175,8 @@ def _refuse_changed(output: Node, needed: Sequence[bool]) -> None:
     assert output.op is not None
     arrays = {f"input {i}": x._data for i, x in enumerate(output.inputs) if hasattr(x, "_data")}
     stale = {name for name, array in (*arrays.items(), ("y", output._data)) if changes.since(array, output.time)}
-    if stale and stale & _reads(output, needed):
+    stale = stale and stale & _reads(output, needed)
+    if stale:
         which = ", ".join("its output" if name == "y" else name for name in sorted(stale))
         raise GraphError(
             f"{describe(output)}: {which} was changed in place after the op ran (by an optimizer step, load_state_dict "
@@ -223,13 +237,12 @@ def sweep(
     mul 0 1.0 3.0
     mul 1 1.0 3.0
     """
-    roots = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
-    seeds = list(grad_outputs) if isinstance(grad_outputs, (list, tuple)) else [grad_outputs] * len(roots)
+    roots = [outputs] if hasattr(outputs, "_data") else list(outputs)
+    seeds = [grad_outputs] if hasattr(outputs, "_data") else list(grad_outputs or [None] * len(roots))
     gradients = {} if gradients is None else gradients
     for root, seed in zip(roots, seeds, strict=True):
         first = _seed(root, seed, create_graph)
         gradients[root] = gradients[root] + first if root in gradients else first
-    kept = set(inputs or ())
 
     order, kept = backward_order(roots, inputs), set(inputs or ())
     reached = set(order)
@@ -320,9 +333,11 @@ def _through_definition(output: Any, upstream: Any, needed: Sequence[bool]) -> I
 def _fit(contribution: Any, output: Any, index: int) -> Any:
     """Undo a broadcast: sum the contribution to the input's shape, and give it the input's dtype."""
     source = output.inputs[index]
-    if contribution is None:  # the definition does not depend on this input
-        return source.wrap(np.zeros_like(source._data))
     shape, dtype = source._data.shape, source._data.dtype
+    if contribution is None:  # the definition does not depend on this input
+        return source.wrap(np.zeros(shape, dtype))
+    if isinstance(contribution, (int, float)):
+        contribution = dtype.type(contribution)
     if contribution.shape != shape:
         extra = contribution.ndim - len(shape)
         if extra < 0 or any(n not in (1, m) for n, m in zip(shape, contribution.shape[extra:], strict=True)):
@@ -405,7 +420,7 @@ def grad(
     >>> slope.item(), curvature.item()
     (27.0, 18.0)
     """
-    wanted = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+    wanted = [inputs] if hasattr(inputs, "_data") else list(inputs)
     for position, value in enumerate(wanted):
         if not getattr(value, "requires_grad", False):
             raise GraphError(f"grad: input {position} does not require a gradient: create it with requires_grad=True")

@@ -29,7 +29,10 @@ def batches(
     [1 2] [10 20]
     [3] [30]
     """
-    data = [np.asarray(array) for array in arrays]
+    try:
+        data = [np.asarray(array) for array in arrays]
+    except ValueError:
+        raise ShapeError("batches: the samples of an array differ in shape, so they fit into no batch") from None
     if not data or any(array.ndim == 0 for array in data):
         raise ShapeError("batches: needs at least one array, each with an axis of samples")
     lengths = {len(array) for array in data}

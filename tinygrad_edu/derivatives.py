@@ -28,7 +28,13 @@ def _evaluate(f: Function, x: Any) -> tuple[list[Tensor], Tensor]:
     given = x if isinstance(x, (tuple, list)) else [x]
     leaves = [Tensor(value, requires_grad=True) for value in given]
     with enable_grad():
-        return leaves, f(*leaves)
+        return leaves, _tensor(f(*leaves))
+
+
+def _tensor(y: Any) -> Tensor:
+    if not isinstance(y, Tensor):
+        raise GraphError(f"the function must return a Tensor, it returned {type(y).__name__}")
+    return y
 
 
 def _like(x: Any, results: list[Any]) -> Any:
@@ -46,6 +52,21 @@ def _pull(y: Tensor, inputs: list[Tensor], v: Any, create_graph: bool = False) -
     return _zero_if_unused(grad(y, inputs, v, create_graph=create_graph, allow_unused=True), inputs)
 
 
+def _along(slopes: list[Tensor], inputs: list[Tensor], x: Any, v: Any, name: str) -> Tensor:
+    """Σ slope · direction over all inputs, recorded. The directions v are shaped as x."""
+    directions = list(v) if isinstance(x, (tuple, list)) else [v]
+    if len(directions) != len(inputs):
+        raise ShapeError(f"{name}: {len(inputs)} inputs need as many directions, got {len(directions)}")
+    for point, direction in zip(inputs, directions, strict=True):
+        if np.shape(direction) != point.shape:
+            raise ShapeError(
+                f"{name}: the direction has shape {np.shape(direction)}, the input {point.shape}: they must be equal"
+            )
+    with enable_grad():
+        terms = [(s * Tensor(d, dtype=s.dtype)).sum() for s, d in zip(slopes, directions, strict=True)]
+        return sum(terms[1:], terms[0])
+
+
 def vjp(f: Function, x: Any, v: Any = None) -> tuple[Tensor, Any]:
     """f(x) and vᵀJ, in the shape of x. x may be a tuple of arguments; v is 1 by default for an f of one element."""
     inputs, y = _evaluate(f, x)
@@ -55,20 +76,10 @@ def vjp(f: Function, x: Any, v: Any = None) -> tuple[Tensor, Any]:
 def jvp(f: Function, x: Any, v: Any) -> tuple[Tensor, Tensor]:
     """f(x) and J v, in the shape of f(x): how f moves when x moves along v (shaped as x)."""
     inputs, y = _evaluate(f, x)
-    directions = list(v) if isinstance(x, (tuple, list)) else [v]
-    for point, direction in zip(inputs, directions, strict=True):
-        if np.shape(direction) != point.shape:
-            raise ShapeError(
-                f"jvp: the direction has shape {np.shape(direction)}, the input {point.shape}: they must be equal"
-            )
-    dummy = Tensor(
-        np.ones_like(y.data), requires_grad=True
-    )  # vᵀJ is linear in v, so where it is differentiated is all one
+    # vᵀJ is linear in v, so where it is differentiated is all one
+    dummy = Tensor(np.ones_like(y.data), requires_grad=y.requires_grad)
     products = _pull(y, inputs, dummy, create_graph=True)
-    with enable_grad():
-        terms = [(p * Tensor(d, dtype=p.dtype)).sum() for p, d in zip(products, directions, strict=True)]
-        total = sum(terms[1:], terms[0])
-    return y.detach(), _pull(total, [dummy], None)[0]
+    return y.detach(), _pull(_along(products, inputs, x, v, "jvp"), [dummy], None)[0]
 
 
 def jacobian(f: Function, x: Any) -> Any:
@@ -86,26 +97,20 @@ def jacobian(f: Function, x: Any) -> Any:
     return _like(x, found)
 
 
-def hessian(f: Function, x: Tensor) -> Tensor:
-    """d²f/dx², shape x.shape + x.shape, for an f with one element as its result."""
+def hessian(f: Function, x: Any) -> Any:
+    """d²f/dx², shape x.shape + x.shape, for an f with one element as its result. A tuple x gives a tuple of tuples."""
 
-    def slope(point: Tensor) -> Tensor:
-        y = _scalar(f(point), "hessian")
-        return _pull(y, [point], None, create_graph=True)[0]
+    def slope(i: int) -> Function:
+        return lambda *points: _pull(_scalar(_tensor(f(*points)), "hessian"), list(points), None, create_graph=True)[i]
 
-    result: Tensor = jacobian(slope, x)
-    return result
+    return _like(x, [jacobian(slope(i), x) for i in range(len(x) if isinstance(x, (tuple, list)) else 1)])
 
 
 def hvp(f: Function, x: Any, v: Any) -> tuple[Tensor, Any]:
     """f(x) and the Hessian times v, without building the Hessian: a backward pass through a backward pass."""
     inputs, y = _evaluate(f, x)
     slopes = _pull(_scalar(y, "hvp"), inputs, None, create_graph=True)
-    directions = list(v) if isinstance(x, (tuple, list)) else [v]
-    with enable_grad():
-        terms = [(s * Tensor(d, dtype=s.dtype)).sum() for s, d in zip(slopes, directions, strict=True)]
-        total = sum(terms[1:], terms[0])
-    return y.detach(), _like(x, _pull(total, inputs, None))
+    return y.detach(), _like(x, _pull(_along(slopes, inputs, x, v, "hvp"), inputs, None))
 
 
 def _scalar(y: Tensor, name: str) -> Tensor:

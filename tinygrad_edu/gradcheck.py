@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ def gradcheck(
     """Check the gradients of f with respect to every float input, in float64.
 
     f: a function of tensors that returns a tensor; an Op will do. Inputs that are no floats are passed on as they are.
-    order: 2 also checks the gradients of the gradients.
+    order: 2 also checks the gradients of the gradients, and the gradients that create_graph=True computes.
     Returns True, or raises GradientError. Keep the inputs away from kinks, where the two sides differ.
 
     >>> gradcheck(lambda x: (x * x).sum(), Tensor([1.0, 2.0]), order=2)
@@ -43,8 +43,9 @@ def gradcheck(
         raise GraphError("gradcheck: no input is a float tensor, so there is nothing to check")
     name = f.name if isinstance(f, Op) else getattr(f, "__name__", "f")
     with enable_grad():
-        _compare(f, leaves, checked, name, eps, atol, rtol)
-        if order >= 2:
+        for create_graph in (False, True)[:order]:
+            _compare(f, leaves, checked, name, eps, atol, rtol, create_graph)
+        if order >= 2 and f(*leaves).requires_grad:
             _check_second(f, leaves, checked, name, eps, atol, rtol)
     return True
 
@@ -61,11 +62,24 @@ def _weights(shape: tuple[int, ...]) -> np.ndarray:
     return np.cos(np.arange(np.prod(shape, dtype=int))).reshape(shape) + 1.5
 
 
-def _compare(f: Any, leaves: list[Any], checked: list[int], name: str, eps: float, atol: float, rtol: float) -> None:
+def _compare(
+    f: Any,
+    leaves: list[Any],
+    checked: list[int],
+    name: str,
+    eps: float,
+    atol: float,
+    rtol: float,
+    create_graph: bool = False,
+) -> None:
     output = f(*leaves)
+    if not isinstance(output, Tensor):
+        raise GraphError(f"gradcheck: {name} must return a Tensor, it returned {type(output).__name__}")
     weights = _weights(output.shape)
-    found = grad(output, [leaves[i] for i in checked], weights, allow_unused=True) if output.requires_grad else ()
-    for i, analytic in zip(checked, found or [None] * len(checked), strict=True):
+    found: Sequence[Any] = [None] * len(checked)
+    if output.requires_grad:
+        found = grad(output, [leaves[i] for i in checked], weights, create_graph, allow_unused=True)
+    for i, analytic in zip(checked, found, strict=True):
         for index in np.ndindex(leaves[i].shape):
             numeric = _difference(f, leaves, i, index, eps, weights)
             value = 0.0 if analytic is None else float(analytic.data[index])

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_edu.autograd import changes
+from tinygrad_edu.errors import ShapeError
+from tinygrad_edu.nn.module import Module
 from tinygrad_edu.tensor import Tensor
 
 Group = dict[str, Any]
@@ -30,7 +32,9 @@ class Optimizer:
     """
 
     def __init__(self, parameters: Iterable[Tensor] | Iterable[Group], **defaults: Any) -> None:
-        given: list[Any] = list(parameters)
+        if isinstance(parameters, Module):
+            raise TypeError(f"{type(self).__name__}: expected parameters, got a module: pass module.parameters()")
+        given: list[Any] = [parameters] if isinstance(parameters, (Tensor, Mapping)) else list(parameters)
         if not given:
             raise ValueError(f"{type(self).__name__}: there is nothing to optimize: the list of parameters is empty")
         groups = given if isinstance(given[0], Mapping) else [{"params": given}]
@@ -42,6 +46,10 @@ class Optimizer:
             raise ValueError(f"{type(self).__name__}: a parameter appears twice; it would be stepped twice")
 
     def _group(self, group: Group, defaults: Mapping[str, Any]) -> Group:
+        if "params" not in group:
+            raise TypeError(
+                f'{type(self).__name__}: a group is {{"params": [...], ...}}, got the keys {", ".join(group)}'
+            )
         unknown = set(group) - set(defaults) - {"params"}
         if unknown:
             raise TypeError(
@@ -52,13 +60,14 @@ class Optimizer:
         for p in params:
             if not isinstance(p, Tensor) or not p.is_leaf or p.dtype.kind != "f":
                 raise TypeError(f"{type(self).__name__}: can only optimize float leaf tensors, got {p!r:.80}")
-        if not group["lr"] >= 0:
-            raise ValueError(f"{type(self).__name__}: the learning rate must not be negative, got {group['lr']}")
+        for name in ("lr", "momentum", "weight_decay", "eps"):
+            if not group.get(name, 0) >= 0:
+                raise ValueError(f"{type(self).__name__}: {name} must not be negative, got {group[name]}")
         return {**group, "params": params}
 
     def update(self, array: np.ndarray, gradient: np.ndarray, state: dict[str, np.ndarray], group: Group) -> None:
         """Move one parameter's array in place. Subclasses define it."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not define update(self, array, gradient, state, group)")
 
     def step(self) -> None:
         """Move every parameter that has a gradient."""
@@ -84,12 +93,24 @@ class Optimizer:
         return {"steps": self.steps, "groups": settings, "state": arrays}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on where another optimizer of the same parameters stopped."""
+        """Go on where another optimizer of the same parameters stopped. Nothing is changed unless everything fits."""
         if len(state_dict["state"]) != len(self.state) or len(state_dict["groups"]) != len(self.groups):
             raise ValueError(
                 f"load_state_dict: the state has {len(state_dict['state'])} parameters in {len(state_dict['groups'])} "
                 f"groups, this optimizer {len(self.state)} in {len(self.groups)}"
             )
+        for group, settings in zip(self.groups, state_dict["groups"], strict=True):
+            if set(settings) != set(group) - {"params"}:
+                raise ValueError(
+                    f"load_state_dict: the state of another optimizer, with settings {', '.join(settings)}"
+                )
+        parameters = [p for group in self.groups for p in group["params"]]
+        for i, (p, state) in enumerate(zip(parameters, state_dict["state"], strict=True)):
+            for name, value in state.items():
+                if np.shape(value) not in (p.shape, ()):
+                    raise ShapeError(
+                        f"load_state_dict: {name} of parameter {i} is {np.shape(value)}, the parameter {p.shape}"
+                    )
         self.steps = state_dict["steps"]
         self.state = [{k: np.array(v) for k, v in state.items()} for state in state_dict["state"]]
         for group, settings in zip(self.groups, state_dict["groups"], strict=True):
@@ -124,7 +145,7 @@ class SGD(Optimizer):
                 velocity *= group["momentum"]
                 velocity += gradient
             else:
-                velocity = state["velocity"] = gradient.copy()
+                velocity = state["velocity"] = np.array(gradient)  # an array, also for a parameter without axes
             gradient = gradient + group["momentum"] * velocity if group["nesterov"] else velocity
         array -= group["lr"] * gradient
 
@@ -188,6 +209,8 @@ def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float) -> float:
     Returns the norm that they had.
     A norm that is NaN or infinite is returned as it is, and the gradients are left alone.
     """
+    if not max_norm >= 0:
+        raise ValueError(f"clip_grad_norm_: max_norm must not be negative, got {max_norm}")
     tensors = [p for p in ([parameters] if isinstance(parameters, Tensor) else parameters) if p.grad is not None]
     squares = [float(np.sum(np.square(p.grad.data, dtype=np.float64))) for p in tensors if p.grad is not None]
     norm = math.sqrt(math.fsum(squares)) if all(map(math.isfinite, squares)) else math.fsum(squares)
@@ -236,6 +259,8 @@ class StepLR(Schedule):
     """Multiply the learning rate by gamma every step_size steps."""
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
+        if step_size < 1:
+            raise ValueError(f"StepLR: step_size must be at least 1, got {step_size}")
         self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer)
 
@@ -245,7 +270,7 @@ class StepLR(Schedule):
 
 
 class CosineLR(Schedule):
-    """Rise in a line from 0 for warmup_steps, then fall along half a cosine to `final` (a share) at total_steps.
+    """Rise in a line for warmup_steps (1/n, ..., 1), then fall along half a cosine to `final` (a share) at total_steps.
 
     The cosine is from Loshchilov & Hutter, "SGDR", arXiv:1608.03983.
     """

@@ -103,8 +103,10 @@ class Tensor:
 
     @property
     def data(self) -> np.ndarray:
-        """The array itself, not a copy. Assigning replaces it, unseen by the graph."""
-        return np.asarray(self._data)
+        """The array itself, not a copy. What is written to it is not recorded."""
+        if not isinstance(self._data, np.ndarray):
+            self._data = np.asarray(self._data)
+        return self._data
 
     @data.setter
     def data(self, value: ArrayLike | Tensor) -> None:
@@ -584,6 +586,8 @@ def apply(op: Op, *inputs: Any, **options: Any) -> Tensor:
     values, needs_grad, operands = [], False, []
     for x in inputs:
         if isinstance(x, (np.ndarray, np.generic)):
+            if x.dtype.kind not in "biuf":
+                raise TypeError(f"{op.name}: expected real numbers or booleans, got an array of {x.dtype}")
             x = Tensor.wrap(x)
         if isinstance(x, Tensor):
             values.append(x._data)

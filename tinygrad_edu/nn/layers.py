@@ -37,7 +37,7 @@ class Linear(Module):
 
 
 class Embedding(Module):
-    """A table with one row of embed_dim numbers for each id: integers (...) -> (..., embed_dim). Starts as N(0, 1)."""
+    """A table with one row of embedding_dim numbers for each id, integers from 0. Starts as N(0, 1)."""
 
     def __init__(self, num_embeddings: int, embedding_dim: int, dtype: Any = np.float32) -> None:
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
@@ -56,6 +56,10 @@ class LayerNorm(Module):
     """Each row of the last axis to mean 0 and variance 1, then ⊙ weight + bias, which start as 1 and 0."""
 
     def __init__(self, normalized_shape: int, eps: float = 1e-5, bias: bool = True, dtype: Any = np.float32) -> None:
+        if not isinstance(normalized_shape, (int, np.integer)):
+            raise TypeError(
+                f"LayerNorm: works on the last axis, so normalized_shape is its length, got {normalized_shape!r}"
+            )
         self.normalized_shape, self.eps = normalized_shape, eps
         self.weight = Parameter(np.ones(normalized_shape, dtype))
         self.bias = Parameter(np.zeros(normalized_shape, dtype)) if bias else None

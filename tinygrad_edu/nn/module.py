@@ -53,30 +53,32 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run `forward`, while every op that it records notes this module's path."""
         outer, root = state.scope, state.root
-        if root is None:
-            state.root = root = self
-        state.scope = root._scope_of(self)
+        state.root = self if root is None else root
         try:
+            state.scope = state.root._scope_of(self) or outer
             return self.forward(*args, **kwargs)
         finally:
-            state.scope = outer
-            if outer is None:
-                state.root = None
+            state.scope, state.root = outer, root
 
-    def _scope_of(self, module: Module) -> Scope:
-        """Where a module stands in this one; the paths of the whole tree are found once."""
+    def _scope_of(self, module: Module) -> Scope | None:
+        """Where a module stands in this one, if it does; the paths of the whole tree are found once."""
         if self._scopes[0] != Module._structure:
             children = ((path, child) for path, child in self.named_modules() if child is not self)
             self._scopes = Module._structure, {child: Scope(path, child.label()) for path, child in children}
-        return self._scopes[1].get(module) or Scope("", module.label())
+        return Scope("", self.label()) if module is self else self._scopes[1].get(module)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickle and deepcopy take along: all but the paths, which the copy finds itself."""
+        return {name: value for name, value in vars(self).items() if name != "_scopes"}
 
     # The tree --------------------------------------------------------------------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, (list, tuple)) and any(isinstance(x, (Module, Parameter)) for x in value):
+        members = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+        if any(isinstance(x, (Module, Parameter)) for x in members):
             raise TypeError(
-                f"{type(self).__name__}.{name}: a plain list hides its modules from parameters(): "
-                "write nn.ModuleList([...])"
+                f"{type(self).__name__}.{name}: a plain {type(value).__name__} hides its modules from parameters(): "
+                "write nn.ModuleList([...]), or give each an attribute of its own"
             )
         old = self.__dict__.get(name)
         if isinstance(old, Parameter) and not (value is None or isinstance(value, Parameter)):
@@ -95,14 +97,17 @@ class Module:
         """The modules directly inside this one, by attribute name."""
         return ((name, value) for name, value in vars(self).items() if isinstance(value, Module))
 
-    def named_modules(self, prefix: str = "", _seen: set[Module] | None = None) -> Iterator[tuple[str, Module]]:
-        """This module and all inside it with their paths, parents first; a shared one once."""
+    def named_modules(
+        self, prefix: str = "", shared: bool = False, _seen: set[Module] | None = None
+    ) -> Iterator[tuple[str, Module]]:
+        """This module and all inside it with their paths, parents first; a shared one once, or under each path."""
         seen = set() if _seen is None else _seen
         if self not in seen:
             seen.add(self)
             yield prefix, self
             for name, child in self.named_children():
-                yield from child.named_modules(f"{prefix}.{name}" if prefix else name, seen)
+                above = set(seen) if shared else seen  # where all paths are wanted, only a circle ends one
+                yield from child.named_modules(f"{prefix}.{name}" if prefix else name, shared, above)
 
     def modules(self) -> Iterator[Module]:
         """This module and all inside it."""
@@ -111,7 +116,7 @@ class Module:
     def named_parameters(self, shared: bool = False) -> Iterator[tuple[str, Parameter]]:
         """All parameters with their paths, such as `layers.0.weight`; a shared one once, or under each name."""
         seen: set[Parameter] = set()
-        for path, module in self.named_modules():
+        for path, module in self.named_modules(shared=shared):
             for name, value in vars(module).items():
                 if isinstance(value, Parameter) and (shared or value not in seen):
                     seen.add(value)
@@ -134,7 +139,8 @@ class Module:
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> LoadResult:
         """Copy values into the parameters. Nothing is changed unless everything fits.
 
-        strict: names that are missing or unexpected are an error. A wrong shape always is.
+        strict: names that are missing or unexpected are an error. A wrong shape, or values that are no real numbers,
+            always are.
         """
         own = dict(self.named_parameters(shared=True))
         values = {name: np.asarray(value) for name, value in state_dict.items()}
@@ -144,8 +150,12 @@ class Module:
             for name, parameter in own.items()
             if name in values and values[name].shape != parameter.shape
         ]
+        unreal = [
+            f"{name} {values[name].dtype}" for name in own if name in values and values[name].dtype.kind not in "biuf"
+        ]
         complaints = [("missing", result.missing), ("unexpected", result.unexpected)] if strict else []
-        found = [f"{kind}: {', '.join(names)}" for kind, names in (*complaints, ("wrong shape", wrong)) if names]
+        complaints += [("wrong shape", wrong), ("not real numbers", unreal)]
+        found = [f"{kind}: {', '.join(names)}" for kind, names in complaints if names]
         if found:
             raise ShapeError(f"load_state_dict: the state does not fit {type(self).__name__}; {'; '.join(found)}")
         for name, parameter in own.items():
@@ -194,7 +204,7 @@ class Module:
             number = module.num_parameters()
             count = f": {number:,} parameters" if number else ""
             lines.append(f"{indent}{f'({name}) ' if path else ''}{module.label()}{count}")
-        return "\n".join(lines).replace("→", "->")  # plain ASCII: a terminal may know no other
+        return "\n".join(lines).replace("→", "->").replace("×", "x")  # plain ASCII: a terminal may know no other
 
 
 class ModuleList(Module):
@@ -207,7 +217,7 @@ class ModuleList(Module):
     def append(self, module: Module) -> ModuleList:
         """Add a module at the end."""
         if not isinstance(module, Module):
-            raise TypeError(f"{type(self).__name__} holds modules, got {type(module).__name__}")
+            raise TypeError(f"{type(self).__name__} holds modules, got {type(module).__name__}; unpack a list with *")
         setattr(self, str(len(self)), module)
         return self
 
@@ -218,8 +228,10 @@ class ModuleList(Module):
         return iter([module for _, module in self.named_children()])
 
     def __getitem__(self, index: Any) -> Any:
-        chosen = list(self)[index]
-        return type(self)(*chosen) if isinstance(chosen, list) and isinstance(self, Sequential) else chosen
+        chosen: Any = list(self)[index]
+        if isinstance(chosen, Module):
+            return chosen
+        return Sequential(*chosen) if isinstance(self, Sequential) else ModuleList(chosen)
 
 
 class Sequential(ModuleList):

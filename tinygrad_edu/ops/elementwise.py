@@ -7,6 +7,7 @@ share a tie in halves (as PyTorch does). Each function is stable over the whole 
 from __future__ import annotations
 
 import math
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,7 @@ from tinygrad_edu.ops.op import Op
 
 def broadcast_hint(*values: Any, **options: Any) -> str:
     """Which axes of the inputs do not broadcast: they are aligned from the right, and must be equal or 1."""
-    left, *others = [np.shape(value) for value in values if np.ndim(value)] or [()]
-    for right in others:
+    for left, right in combinations(map(np.shape, values), 2):
         for axis in range(-1, -1 - min(len(left), len(right)), -1):
             if left[axis] != right[axis] and 1 not in (left[axis], right[axis]):
                 return (
@@ -64,14 +64,10 @@ div: Op = Op(
 neg: Op = Op("neg", np.negative, vjp=(lambda g, y, x: -g,), formula=("−G",), notation="−{}")
 
 
-def _guarded_divide(a: Any, b: Any) -> Any:
-    return np.divide(a, np.where(b == 0, 1, b)) * (np.asarray(b) != 0)
-
-
 # a / b, and 0 where b is 0: the subgradient at the point of a norm or a square root.
 divide_or_zero: Op = Op(
     "divide_or_zero",
-    _guarded_divide,
+    lambda a, b: a / (b + (b == 0)) * (b != 0),
     vjp=(lambda g, y, a, b: divide_or_zero(g, b), lambda g, y, a, b: divide_or_zero(-g * y, b)),
     formula=("G / b", "−G ⊙ y / b"),
     notation="{} / {}",
@@ -86,6 +82,12 @@ def _power_slope(a: Any, b: Any) -> Any:
         return np.where(np.equal(b, 0), 0, b * a ** np.where(np.equal(b, 0), 1, b - 1.0)).astype(np.result_type(a, b))
 
 
+def _log_or_zero(x: Any) -> Any:
+    """log(x), and 0 where x is 0; of a Python number a Python number, so that no dtype is changed."""
+    result = np.log(x + (x == 0))
+    return float(result) if isinstance(x, (int, float)) else result
+
+
 power_slope: Op = Op(
     "power_slope",
     _power_slope,
@@ -93,12 +95,12 @@ power_slope: Op = Op(
         lambda g, y, a, b: g * b * power_slope(a, b - 1),
         lambda g, y, a, b: g * (pow(a, b - 1) + y * log_or_zero(a)),
     ),
-    formula=("G ⊙ b ⊙ (b − 1) ⊙ a^(b − 1 − 1)", "G ⊙ (a^(b − 1) + y ⊙ log(a))"),
+    formula=("G ⊙ b ⊙ (b − 1) ⊙ a^((b − 1) − 1)", "G ⊙ (a^(b − 1) + y ⊙ log(a))"),
     notation="{1} ⊙ {0}^({1} − 1)",
 )
 log_or_zero: Op = Op(
     "log_or_zero",
-    lambda x: np.log(np.where(np.equal(x, 0), 1, x)),
+    _log_or_zero,
     vjp=(lambda g, y, x: divide_or_zero(g, x),),
     formula=("G / x",),
     notation="log({})",

@@ -36,7 +36,9 @@ from tinygrad_edu.ops.reductions import count, max, mean, var
 
 
 def _largest(x: Any, axis: Axis) -> Any:
-    """The largest element along the axis as a constant, 0 where it is not finite."""
+    """The largest element along the axis as a constant, 0 where it is not finite or there is none."""
+    if not x.size:
+        return 0
     largest = constant(max(x, axis=axis, keepdims=True))
     return where(absolute(largest) < np.inf, largest, 0)
 
@@ -44,7 +46,8 @@ def _largest(x: Any, axis: Axis) -> Any:
 def _softmax(x: Any, axis: Axis) -> Any:
     weights = np.exp(x - _largest(x, axis))
     total = np.sum(weights, axis=axis, keepdims=True)
-    return np.divide(weights, np.where(total == 0, 1, total), out=weights)
+    weights /= np.where(total == 0, 1, total)
+    return weights
 
 
 def _softmax_definition(x: Any, axis: Axis) -> Any:
@@ -57,6 +60,12 @@ def _logsumexp(x: Any, axis: Axis, keepdims: bool) -> Any:
     with np.errstate(divide="ignore"):  # log(0) = -inf is the right answer for a slice of -inf
         result = np.log(np.sum(np.exp(x - largest), axis=axis, keepdims=True)) + largest
     return result if keepdims else np.squeeze(result, axis)
+
+
+def _log_softmax(x: Any, axis: Axis) -> Any:
+    shifted = x - _largest(x, axis)  # exact for large x of nearly the same size; x - logsumexp(x) is not
+    with np.errstate(divide="ignore"):
+        return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
 
 
 def _logsumexp_definition(x: Any, axis: Axis, keepdims: bool) -> Any:
@@ -83,7 +92,7 @@ logsumexp: Op = Op(
 )
 log_softmax: Op = Op(
     "log_softmax",
-    lambda x, axis: x - _logsumexp(x, axis, True),
+    _log_softmax,
     vjp=(lambda g, y, x, axis: g - exp(y) * sum(g, axis=axis, keepdims=True),),
     formula=("G − exp(y) ⊙ Σ G",),
     compose=lambda x, axis: x - logsumexp(x, axis=axis, keepdims=True),
@@ -127,16 +136,16 @@ gelu_tanh: Op = Op(
 
 
 def _linear(x: Any, weight: Any, bias: Any) -> Any:
-    y = np.matmul(x, weight.T)  # (..., in) @ (in, out) -> (..., out)
+    y = np.matmul(x, weight.mT)  # (..., in) @ (in, out) -> (..., out)
     return y if bias is None else np.add(y, bias, out=y if bias.dtype == y.dtype else None)
 
 
 def _linear_backward(g: Any, y: Any, x: Any, weight: Any, bias: Any, needed: tuple[bool, ...]) -> Any:
-    rows = g.reshape(-1, g.shape[-1])  # (..., out) -> (N, out)
+    g_rows, x_rows = g.reshape(-1, g.shape[-1]), x.reshape(-1, x.shape[-1])  # (..., out) -> (N, out)
     return (
         np.matmul(g, weight) if needed[0] else None,
-        np.matmul(rows.T, x.reshape(-1, x.shape[-1])) if needed[1] else None,  # (out, N) @ (N, in) -> (out, in)
-        rows.sum(axis=0) if needed[2] else None,
+        np.matmul(g_rows.T, x_rows) if needed[1] else None,  # (out, N) @ (N, in) -> (out, in)
+        g if needed[2] else None,
     )
 
 
@@ -176,6 +185,8 @@ linear: Op = Op(
 
 
 def _layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
+    if any(v is not None and v.shape != x.shape[-1:] for v in (weight, bias)):
+        raise ValueError("weight or bias would be broadcast")
     centred = x - np.mean(x, axis=-1, keepdims=True)
     scale = 1 / np.sqrt(np.mean(np.square(centred), axis=-1, keepdims=True) + eps)
     normal = centred * scale
@@ -216,11 +227,20 @@ layer_norm: Op = Op(
 # Losses --------------------------------------------------------------------------------------------------------------
 
 
+def _within(ids: Any, number: int, name: str, of: str) -> Any:
+    """The ids, if all are from 0 to number - 1; NumPy would count negative ones from the end."""
+    if ids.size and not (0 <= ids.min() and ids.max() < number):
+        wrong = ids[(ids < 0) | (ids >= number)][0]
+        raise IndexError(f"{name} {wrong} is out of range: there are {number} {of}, from 0 to {number - 1}")
+    return ids
+
+
 def _cross_entropy(logits: Any, target: Any, ignore_index: int, label_smoothing: float, reduction: str) -> Any:
     kept = target != ignore_index
     classes = logits.shape[-1]
+    _within(target[kept], classes, "target", "classes")
     index = np.where(kept, target, 0)[..., None]
-    log_p = logits - _logsumexp(logits, -1, True)
+    log_p = _log_softmax(logits, -1)
     loss = -np.take_along_axis(log_p, index, -1)[..., 0]
     slope = np.exp(log_p)  # becomes p - q: q is the target distribution, 1 at the target less what smoothing spreads
     if label_smoothing:
@@ -278,7 +298,7 @@ mse_loss: Op = Op(
     lambda p, t: np.mean(np.square(p - t)),
     vjp=(
         lambda g, y, p, t: g * (2 * (p - t)) / count(p, axis=None),
-        lambda g, y, p, t: -g * (2 * (p - t)) / count(p, axis=None),
+        lambda g, y, p, t: -g * (2 * (p - t)) / count(t, axis=None),
     ),
     formula=("G ⊙ 2 ⊙ (p − t) / n", "−G ⊙ 2 ⊙ (p − t) / n"),
     notation="mean(({} − {})²)",
@@ -299,7 +319,7 @@ binary_cross_entropy_with_logits: Op = Op(
 
 embedding: Op = Op(
     "embedding",
-    lambda ids, weight: weight[ids],
+    lambda ids, weight: weight[_within(ids, weight.shape[0], "id", "rows")],
     vjp=(None, lambda g, y, ids, weight: scatter(g, index=np.asarray(ids), shape=weight.shape)),
     formula=("", "scatter(G)"),
     notation="{1}[{0}]",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_edu.ops.elementwise import divide_or_zero
-from tinygrad_edu.ops.movement import expand, expand_dims
+from tinygrad_edu.ops.movement import expand
 from tinygrad_edu.ops.op import Op, shapes
 
 
@@ -20,7 +20,7 @@ def _matmul_hint(a: Any, b: Any) -> str:
     inner = a.shape[-1], b.shape[-2] if b.ndim > 1 else b.shape[0]
     if inner[0] == inner[1]:
         return f"the leading axes of {shapes(a, b)} do not broadcast"
-    which = "second last" if b.ndim > 1 else "only"
+    which = "second last" if b.ndim > 1 else "length"
     hint = (
         f"{a.shape} @ {b.shape} does not fit: the last axis of the left ({inner[0]}) must equal the {which} of the "
         f"right ({inner[1]})."
@@ -30,14 +30,6 @@ def _matmul_hint(a: Any, b: Any) -> str:
     if b.ndim > 1 and b.shape[-1] == inner[0]:
         return hint + " Did you mean left @ right.mT?"
     return hint
-
-
-def _column(v: Any) -> Any:
-    return expand_dims(v, axis=-1)  # (..., n) -> (..., n, 1)
-
-
-def _row(v: Any) -> Any:
-    return expand_dims(v, axis=-2)  # (..., n) -> (..., 1, n)
 
 
 # (..., m, k) @ (..., k, n) -> (..., m, n)
@@ -101,13 +93,16 @@ def product(a: Any, b: Any) -> Any:
 def _einsum_rule(g: Any, y: Any, *inputs: Any, subscripts: str, index: int) -> Any:
     """The gradient of one operand is again an einsum: of G and the other operands, into this operand's axes.
 
-    An axis that only this operand has was summed on its own, so the gradient is copied along it: einsum with ones.
+    An axis that only this operand has (at its full length) was summed on its own, so the gradient is copied along it:
+    einsum with ones.
     An axis that this operand names twice was read on its diagonal only: einsum with the identity matrix.
     """
     left, result = subscripts.split("->")
     terms = left.split(",")
     others = [(term, x) for i, (term, x) in enumerate(zip(terms, inputs, strict=True)) if i != index]
-    known = set(result).union(*(term for term, _ in others))
+    known: dict[str, int] = {}
+    for term, x in [(result, g), *others]:
+        known |= {letter: max(n, known.get(letter, n)) for letter, n in zip(term, np.shape(x), strict=True)}
     unused = iter(sorted(set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") - set(subscripts)))
     wanted = ""
     for letter, size in zip(terms[index], inputs[index].shape, strict=True):
@@ -115,7 +110,7 @@ def _einsum_rule(g: Any, y: Any, *inputs: Any, subscripts: str, index: int) -> A
             twin = next(unused)
             others.append((letter + twin, np.eye(size, dtype=g.dtype)))
             letter = twin
-        elif letter not in known:
+        elif known.get(letter, -1) < size:
             others.append((letter, np.ones(size, dtype=g.dtype)))
         wanted += letter
     signature = ",".join([result] + [term for term, _ in others]) + "->" + wanted
@@ -123,7 +118,15 @@ def _einsum_rule(g: Any, y: Any, *inputs: Any, subscripts: str, index: int) -> A
 
 
 def _einsum_hint(*inputs: Any, subscripts: str) -> str:
-    return f'"{subscripts}" against shapes {", ".join(str(np.shape(x)) for x in inputs)}'
+    known: dict[str, int] = {}
+    terms = subscripts.split("->")[0].split(",")
+    for term, x in zip(terms, inputs, strict=True):
+        if len(term) != np.ndim(x):
+            return f'"{term}" names {len(term)} axes, but its operand has shape {np.shape(x)}'
+        for letter, size in zip(term, np.shape(x), strict=True):
+            if known.setdefault(letter, size) != size and 1 not in (known[letter], size):
+                return f'axis "{letter}" of "{subscripts}" is {known[letter]} in one place and {size} in another'
+    return f'"{subscripts}" does not describe shapes {", ".join(str(np.shape(x)) for x in inputs)}'
 
 
 einsum: Op = Op(

@@ -6,6 +6,7 @@ sum <-> expand, getitem <-> scatter, reshape <-> reshape, transpose <-> transpos
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -54,7 +55,11 @@ expand: Op = Op(
     formula=("Σ G",),
 )
 broadcast_to: Op = Op(
-    "broadcast_to", lambda x, shape: np.broadcast_to(x, shape), vjp=(lambda g, y, x, shape: g,), formula=("G",)
+    "broadcast_to",
+    lambda x, shape: np.broadcast_to(x, shape),
+    vjp=(lambda g, y, x, shape: g,),
+    formula=("G",),
+    hint=lambda x, shape: f"aligned from the right, each axis of {x.shape} must be 1 or equal to that of {shape}",
 )
 sum_to: Op = Op(
     "sum_to",
@@ -68,14 +73,16 @@ sum_to: Op = Op(
 
 
 def _reshape_hint(x: Any, shape: Shape) -> str:
-    unknown = " (one axis may be -1: it takes what is left)" if -1 not in shape else ""
-    return f"{x.shape} holds {x.size} elements, {shape} needs {abs(prod(shape))}{unknown}"
+    needs = f"needs {prod(shape)} (one axis may be -1: it takes what is left)"
+    if -1 in shape:
+        needs = f"needs a multiple of {abs(prod(shape))}" if shape.count(-1) == 1 else "leaves more than one axis open"
+    return f"{x.shape} holds {x.size} elements, {shape} {needs}"
 
 
 def _transpose_hint(x: Any, axes: tuple[int, ...]) -> str:
     if len(axes) == 2 and x.ndim > 2:
-        return f"transpose permutes all {x.ndim} axes, as in NumPy; to swap two of them write swapaxes{axes}"
-    return f"transpose needs each of the {x.ndim} axes once"
+        return f"this permutes all {x.ndim} axes, as in NumPy; to swap two of them write swapaxes{axes}"
+    return f"each of the {x.ndim} axes must be named once, got {axes}"
 
 
 reshape: Op = Op(
@@ -117,8 +124,8 @@ flip: Op = Op(
 )
 
 
-def _unroll(shift: int | tuple[int, ...]) -> int | tuple[int, ...]:
-    return tuple(-s for s in shift) if isinstance(shift, tuple) else -shift
+def _unroll(shift: int | Sequence[int]) -> int | tuple[int, ...]:
+    return tuple(-s for s in shift) if isinstance(shift, Sequence) else -shift
 
 
 roll: Op = Op(
@@ -149,17 +156,12 @@ def is_basic(index: Any) -> bool:
     return all(simple) or (len(parts) == 1 and np.asarray(parts[0]).dtype.kind == "b")
 
 
-def _index_hint(x: Any, index: Any) -> str:
-    return f"the tensor has shape {x.shape}"
-
-
 getitem: Op = Op(
     "getitem",
     lambda x, index: x[index],
     vjp=(lambda g, y, x, index: scatter(g, index=index, shape=x.shape),),
     formula=("scatter(G)",),
     notation="{}[…]",
-    hint=_index_hint,
 )
 scatter: Op = Op("scatter", _scatter, vjp=(lambda g, y, x, index, shape: getitem(g, index=index),), formula=("G[…]",))
 
@@ -200,6 +202,8 @@ def _piece(axis: int, index: int, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _join_hint(*inputs: Any, axis: int) -> str:
+    if not -inputs[0].ndim <= axis < inputs[0].ndim:
+        return f"shape {inputs[0].shape} has no axis {axis}"
     return f"all shapes must agree but for axis {axis}: {', '.join(str(x.shape) for x in inputs)}"
 
 
@@ -215,5 +219,5 @@ stack: Op = Op(
     lambda *inputs, axis: np.stack(inputs, axis),
     vjp=lambda g, y, *inputs, axis, index: getitem(g, index=_along(index, axis, g.ndim)),
     formula=("G[…]",),
-    hint=lambda *inputs, axis: f"stack needs equal shapes: {', '.join(str(x.shape) for x in inputs)}",
+    hint=lambda *inputs, axis: f"all shapes must be equal: {', '.join(str(x.shape) for x in inputs)}",
 )

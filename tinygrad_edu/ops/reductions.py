@@ -71,7 +71,7 @@ def _extreme_hint(x: Any, axis: Axis, keepdims: bool) -> str:
     return f"shape {x.shape} has nothing to choose from along axis {axis}" if x.size == 0 else ""
 
 
-_EXTREME_FORMULA = "expand(G) ⊙ [x = expand(y)] / Σ [x = expand(y)]"
+_EXTREME_FORMULA = "expand(G) ⊙ [x = expand(y)] / (Σ [x = expand(y)])"
 max: Op = Op(
     "max",
     lambda x, axis, keepdims: np.max(x, axis=axis, keepdims=keepdims),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -11,18 +12,24 @@ from tinygrad_edu.ops.movement import getitem, swapaxes
 from tinygrad_edu.ops.op import Op
 
 # How tightly a notation binds; what binds less tightly than its surroundings is put in parentheses.
-_SUM, _PRODUCT, _POWER, _ATOM = 1, 2, 3, 4
-_BINDING = {" + ": _SUM, " − ": _SUM, " ⊙ ": _PRODUCT, " · ": _PRODUCT, " ⊗ ": _PRODUCT, " / ": _PRODUCT, "^": _POWER}
+_SUM, _PRODUCT, _MATRIX, _POWER, _ATOM = 1, 2, 3, 4, 5
+_BINDING = {
+    **dict.fromkeys((" + ", " − "), _SUM),
+    **dict.fromkeys((" ⊙ ", " / ", "−{", "Σ", "Π"), _PRODUCT),
+    **dict.fromkeys((" · ", " ⊗ "), _MATRIX),
+    **dict.fromkeys(("^", "²", "ᵀ", "√", "}["), _POWER),
+}
 
 
-def binding(notation: str) -> int:
-    """How tightly a notation such as "{} ⊙ {}" binds its parts."""
-    if notation.startswith(("[", "|", "‖")) or (notation.endswith((")", "]")) and not notation.startswith("{")):
-        return _ATOM
-    for sign, strength in _BINDING.items():
-        if sign in notation:
-            return strength
-    return _PRODUCT if notation.startswith(("−", "Σ", "Π", "√")) else _POWER
+def signs(notation: str) -> list[int]:
+    """How tightly each sign in a notation such as "{} ⊙ {}" binds."""
+    return [strength for sign, strength in _BINDING.items() if sign in notation]
+
+
+def _open(text: str) -> bool:
+    """Whether the text ends within the reach of a Σ, which would also take in what is written next."""
+    _, sign, reach = text.replace("Π", "Σ").rpartition("Σ ")
+    return bool(sign) and reach.count("(") >= reach.count(")")
 
 
 def number(value: Any) -> str:
@@ -35,15 +42,17 @@ def write(op: Op, texts: list[tuple[str, int]]) -> tuple[str, int]:
     notation = op.notation or f"{op.name}({', '.join(['{}'] * len(texts))})"
     if notation == "{}":
         return texts[0]
-    strength = binding(notation)
-    separated = strength == _ATOM  # inside parentheses or brackets nothing needs another pair
+    around = max(signs(notation), default=0)  # 0: inside the parentheses of exp(x) nothing needs another pair
     parts = []
     for position, (text, bound) in enumerate(texts):
-        tail = position > 0 and op.name in ("sub", "div")  # a − (b + c), a / (b ⊙ c)
-        loose = bound < strength or (bound == strength and tail)
-        parts.append(f"({text})" if loose and not separated else text)
+        first, last = notation.startswith("{") and position == 0, position == len(texts) - 1
+        tight = around == _POWER or ("} − {" in notation and not first)  # (a^b)^c, a − (b − c)
+        loose = bound < around or (tight and bound == around) or ("} / {" in notation and not first and bound < _POWER)
+        unclear = (text.startswith("−") and not first) or (_open(text) and not last)  # a − (−b), (Σ a) ⊙ b
+        parts.append(f"({text})" if around and (loose or unclear) else text)
     parts += [""] * (notation.count("{}") - len(parts))
-    return notation.format(*parts), strength
+    outside = re.sub(r"\(.*\)|\|.*\||‖.*‖|^\[.*\]$", "", notation)
+    return notation.format(*parts), min(signs(outside), default=_ATOM)
 
 
 class Symbol:

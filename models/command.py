@@ -1,0 +1,174 @@
+"""What all commands share: an error is one line, arguments are checked as they are read, files are replaced whole."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+import os
+import shutil
+import sys
+import tempfile
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+INSTALL = 'pip install "tinygrad_edu[demo]"'
+STOPPED = 130  # the exit code of a command that Ctrl-C ended: 128 + SIGINT
+
+
+class UserError(ValueError):
+    """Something that the user can put right. A command prints it as one line, without a traceback."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Argparse, with an error of one line instead of the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line and exit with code 2."""
+        self.exit(2, f"{self.prog}: {one_line(message)} (see {self.prog} --help)\n")
+
+
+def one_line(error: object) -> str:
+    """An error's text on one line, whatever is in it."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def run(parser: Parser, arguments: Sequence[str] | None = None) -> int:
+    """Parse the arguments, call `options.run(options)`, and turn what goes wrong into one line and an exit code."""
+    options = parser.parse_args(arguments)
+    try:
+        code: int = options.run(options)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        print("\n" * sys.stderr.isatty() + f"{parser.prog}: stopped", file=sys.stderr)  # a terminal shows ^C before it
+        return STOPPED
+    except BrokenPipeError:  # such as `... | head`: nobody reads on, which is no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MemoryError:
+        print(f"{parser.prog}: not enough memory for a model of this size", file=sys.stderr)
+        return 1
+    except (UserError, OSError) as error:
+        print(f"{parser.prog}: {one_line(error)}", file=sys.stderr)
+        return 1
+
+
+# Arguments ---------------------------------------------------------------------------------------------------------
+
+
+def whole_number(minimum: int) -> Callable[[str], int]:
+    """An argument type: an integer that is at least `minimum`."""
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = minimum - 1
+        if number < minimum:
+            raise argparse.ArgumentTypeError(f"expected a whole number of at least {minimum}, got {text!r}")
+        return number
+
+    return parse
+
+
+def positive(text: str) -> float:
+    """An argument type: a number above zero."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return number
+
+
+def share(text: str) -> float:
+    """An argument type: a number from 0 up to, but without, 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to below 1, got {text!r}")
+    return number
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """An argument type: layer sizes such as `64,32`; an empty text is no layer at all."""
+    try:
+        numbers = tuple(int(part) for part in text.split(",")) if text.strip() else ()
+    except ValueError:
+        numbers = (0,)
+    if not all(1 <= number <= 1_000_000 for number in numbers):
+        raise argparse.ArgumentTypeError(f"expected layer sizes such as 64,32, got {text!r}")
+    return numbers
+
+
+# Files -------------------------------------------------------------------------------------------------------------
+
+
+def output_folder(path: str) -> Path:
+    """The folder, made if it is not there; an error now rather than after the training."""
+    folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"cannot write into {path}: it is a file, not a folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise UserError(f"cannot write into {path}: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Any]:
+    """A binary file to write; it takes the place of `path` only when it is complete."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def _umask() -> int:
+    """The permissions that new files shall not have; mkstemp gives its files to their owner alone."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+# Results -----------------------------------------------------------------------------------------------------------
+
+
+class Results:
+    """Writes files into a folder, and remembers what to look at. One that fails costs a line, not the others."""
+
+    def __init__(self, folder: Path, prog: str) -> None:
+        self.folder, self.prog = folder, prog
+        self.written: list[tuple[Path, str]] = []
+        self.failed = 0
+
+    def add(self, name: str, look: str, write: Callable[[Path], Path | None]) -> None:
+        """Let `write` make the file; it returns a path where it wrote another one than it was asked to."""
+        path = self.folder / name
+        try:
+            self.written.append((write(path) or path, look))
+        except (UserError, OSError, ImportError, RuntimeError) as error:
+            self.failed += 1
+            print(f"{self.prog}: no {name}: {one_line(error)}", file=sys.stderr)
+
+    def show(self) -> None:
+        """Print what was written, fitted to the terminal."""
+        print("wrote")
+        width = max(40, shutil.get_terminal_size().columns)
+        for path, look in self.written:
+            print(f"  {path}")
+            print(textwrap.fill(look, width, initial_indent="      ", subsequent_indent="      "))

@@ -1,0 +1,43 @@
+"""What the README shows is run, in order, in one folder; the picture beside it is what the code makes."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+def texts(svg: str) -> list[str]:
+    """All texts of an SVG: what a reader sees, whatever the fonts and the layout engine."""
+    return sorted(re.findall(r"<text[^>]*>([^<]*)</text>", svg))
+
+
+@pytest.mark.parametrize("code", BLOCKS)
+def test_each_python_block_prints_what_its_comments_say(
+    code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("sklearn")
+    pytest.importorskip("pygraphviz")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
+    expected = re.findall(r"^(?:print\(.*\))?\s+# (.*)", code, flags=re.MULTILINE)
+    assert capsys.readouterr().out.splitlines() == expected
+    for svg in tmp_path.glob("*.svg"):
+        shown = ROOT / "docs" / "pictures" / svg.name
+        assert texts(svg.read_text(encoding="utf-8")) == texts(shown.read_text(encoding="utf-8"))
+
+
+def test_links_lead_somewhere() -> None:
+    targets = re.findall(r"\]\(([^)#]+)\)", README) + re.findall(r'src(?:set)?="([^"]+)"', README)
+    for target in targets:
+        assert target.startswith("https://") or (ROOT / target).exists(), target
+    assert targets
+
+
+def test_the_two_commands_are_targets_of_the_makefile() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^make (\w+)", README, flags=re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target

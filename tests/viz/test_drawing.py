@@ -1,0 +1,125 @@
+"""Saving and showing."""
+
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+import viz
+from tests.viz.reading import fan_out
+from viz import drawing as drawings
+from viz import render
+
+
+@pytest.fixture
+def drawing() -> viz.Drawing:
+    c = fan_out()
+    c.backward()
+    return viz.draw(c)
+
+
+@pytest.fixture
+def _engine() -> None:
+    pytest.importorskip("pygraphviz")
+
+
+@pytest.mark.usefixtures("_engine")
+@pytest.mark.parametrize(
+    ("suffix", "start"),
+    [(".svg", b"<svg"), (".png", b"\x89PNG"), (".pdf", b"%PDF"), (".dot", b"digraph"), (".html", b"<!DOCTYPE html>")],
+)
+def test_save(drawing: viz.Drawing, tmp_path: Path, suffix: str, start: bytes) -> None:
+    path = drawing.save(tmp_path / f"picture{suffix}")
+    assert path.read_bytes().startswith(start)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("name", ["x.gif", "x", "x.svg.zip"])
+def test_an_unknown_suffix_is_an_error(drawing: viz.Drawing, tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=r"must end in one of \.svg, \.png, \.pdf, \.dot, \.html"):
+        drawing.save(tmp_path / name)
+
+
+def test_a_folder_that_is_not_there_is_one_clear_error(drawing: viz.Drawing, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"save: cannot write .*nowhere.*: No such file"):
+        drawing.save(tmp_path / "nowhere" / "x.dot")
+
+
+def test_a_failed_save_keeps_the_old_file(
+    drawing: viz.Drawing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.dot"
+    path.write_text("old")
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(drawings.os, "replace", refuse)
+    with pytest.raises(OSError, match=r"cannot write .*: Permission denied"):
+        drawing.save(path)
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["x.dot"]
+
+
+def test_without_an_engine_the_source_is_there_and_save_says_what_to_install(
+    drawing: viz.Drawing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(render.shutil, "which", lambda _: None)
+    monkeypatch.setattr(render.importlib.util, "find_spec", lambda _: None)
+    assert drawing.source.startswith("digraph")
+    drawing.save(tmp_path / "x.dot")
+    with pytest.raises(viz.MissingEngineError, match=r'pip install "tinygrad_edu\[viz\]"'):
+        drawing.save(tmp_path / "x.svg")
+    assert drawing._repr_svg_() is None
+    assert "pip install" in drawing._repr_mimebundle_()["text/plain"]
+
+
+def test_without_pypi_graphviz_draw_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "graphviz", None)
+    with pytest.raises(viz.MissingEngineError, match="needs the Python package graphviz: pip install"):
+        viz.draw(fan_out())
+
+
+def test_a_layout_that_takes_too_long_or_fails_is_one_line(
+    drawing: viz.Drawing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(*_: object, **__: object) -> None:
+        raise subprocess.TimeoutExpired("dot", 1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(render.subprocess, "run", late)
+        with pytest.raises(TimeoutError, match="the layout took more than"):
+            render.render(drawing.source, "svg")
+    with pytest.raises(RuntimeError, match="Graphviz could not draw the picture"):
+        render.render("this is no DOT", "svg")
+
+
+@pytest.mark.usefixtures("_engine")
+def test_the_svg_is_one_labelled_image(drawing: viz.Drawing) -> None:
+    image = ElementTree.fromstring(drawing.svg)
+    name = "{http://www.w3.org/2000/svg}title"
+    assert image.get("role") == "img"
+    assert image.get("aria-label") == "c = a · (a + a)" == image.find(name).text
+    for shown in ("6 + 3 + 3 = 12", "∂c/∂a = b"):
+        assert shown in "".join(image.itertext())
+    assert drawing._repr_svg_() == drawing.svg == drawing._repr_mimebundle_()["image/svg+xml"]
+
+
+@pytest.mark.usefixtures("_engine")
+def test_the_page_needs_nothing_else_and_tells_the_steps_in_words(drawing: viz.Drawing) -> None:
+    assert "http" not in drawing.html.replace("http://www.w3.org", "")
+    assert "<li>Step 1: c = a · b: ∂c/∂a = b; ∂c/∂b = a</li>" in drawing.html
+    assert "<title>c = a · (a + a)</title>" in drawing.html
+
+
+@pytest.mark.usefixtures("_engine")
+def test_dark_pictures_are_dark() -> None:
+    c = fan_out()
+    c.backward()
+    assert "#12181f" in viz.draw(c, theme="dark").svg
+
+
+def test_repr(drawing: viz.Drawing) -> None:
+    assert repr(drawing) == "<Drawing of c = a · (a + a)>"

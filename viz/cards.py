@@ -1,0 +1,331 @@
+"""The cards: what each tensor, op, alias, title and derivation looks like, as HTML-like labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from viz import text
+from viz.figures import FEW, caption, gate_picture, legend, picture
+from viz.html import cell, row, run, table
+from viz.palette import FORMULA, NAME, NOTE, NUMBER, RULE, TITLE, Palette, Style
+from viz.parts import Card, Edge, Trace
+
+SHOWN_USES = 4  # a tensor that is used more often gets an alias card at each use: Graphviz cannot route so many lines
+_SHOWN_TERMS = 6
+
+
+# Whole cards ------------------------------------------------------------------------------------------------
+
+
+def op_card(card: Card, trace: Trace, style: Style) -> str:
+    """An op and its output: the local rules where the inputs arrive, then value and gradient, then the uses."""
+    p = style.palette
+    scalar = np.ndim(card.value) == 0
+    middle = [_scalar_body(card, style) if scalar else _tensor_body(card, style)]
+    if card.kept and not (scalar and all(edge.scalar for edge in card.inputs)):
+        middle.append(_line(f"kept for backward:  {',  '.join(card.kept)}", p.muted))
+    elif not card.kept and not scalar:
+        middle.append(_line("kept for backward:  shapes only", p.muted))
+    if card is trace.root and trace.seed:
+        seed = run(f"backward starts here:   {trace.seed}", NUMBER, p.gradient)
+        middle.append(table(row(cell(seed, cellpadding=5)), bgcolor=p.seed))
+    if card.note:
+        middle.append(_line(card.note, p.warning))
+    columns = [_column(edge, style) for edge in card.inputs]
+    return _assemble(columns, middle, _outlets(card, style), style, color=p.border, bgcolor=p.card, cellspacing=5)
+
+
+def leaf_card(card: Card, style: Style) -> str:
+    """A parameter, an input or data: name, value, gradient."""
+    p = style.palette
+    color, tint = (p.value, p.parameter_tint) if card.kind == "parameter" else (p.muted, p.input_tint)
+    scalar = np.ndim(card.value) == 0
+    kind = "   " + card.kind + ("" if scalar else f"  {text.size(card.value)}") + _used(card)
+    head = row(
+        cell(run(card.name, NAME, p.ink, bold=True), align="left"),
+        cell(run(kind, NOTE, color), align="right", colspan=1 if scalar else 2),
+    )
+    if scalar:
+        label, shown = _gradient_texts(card)
+        value = row(cell(run("value", NOTE, p.muted), align="left"), _value_cell(card, p))
+        gradient = row(cell(run(label, NOTE, p.muted), align="left"), _gradient_cell(card, shown, p))
+        middle = [table(head, value, gradient, cellspacing=1, cellpadding=3)]
+    else:
+        middle = [table(head, cellpadding=2), _pictures(card, style)]
+    if card.note:
+        middle.append(_line(card.note, p.warning))
+    return _assemble([], middle, _outlets(card, style), style, color=color, bgcolor=tint, cellspacing=2)
+
+
+def alias_card(edge: Edge, style: Style) -> str:
+    """Stands for a tensor that is used too often to draw a line to each use."""
+    p, card = style.palette, edge.source
+    kind = card.kind if card.kind != "op" else card.op
+    rows = [row(cell(run(f"↳ {card.name}", FORMULA, p.ink, bold=True), align="left", cellpadding=3))]
+    rows.append(row(cell(run(f"{kind}, one of {len(card.uses)} uses", NOTE, p.muted), align="left")))
+    return _assemble(
+        [], [table(*rows)], [cell(_strip("o", style))], style, color=p.border, bgcolor=p.input_tint, cellspacing=2
+    )
+
+
+def title(trace: Trace, heading: str, style: Style) -> str:
+    """The heading of a picture: the formula, and what the arrows mean or why there are no gradients."""
+    p = style.palette
+    across = ("↓", "down", "↑", "up") if style.down else ("→", "to the right", "←", "to the left")
+    rows = [row(cell(run(heading, TITLE, p.ink, bold=True), align="left", colspan=3))]
+    flow = f"{across[0]} values flow {across[1]}" if trace.root.inputs else ""
+    values = cell(run(flow, RULE, p.value), align="left")
+    if trace.status:
+        note = run(trace.status, RULE, p.warning)
+    elif trace.root.step is None:
+        note = run("a leaf: no op made it", RULE, p.muted)
+    else:
+        meaning = "arriving gradient × local derivative = gradient passed on"
+        if not all(np.ndim(card.value) == 0 for card in trace.cards):
+            meaning = f"G = ∂{trace.root.symbol}/∂(this card)"
+        note = run(f"{across[2]} gradients flow {across[3]}:  {meaning}", RULE, p.gradient)
+    rows.append(row(values, cell(width=22), cell(note, align="left")))
+    if style.detailed and any(np.size(card.value) > FEW for card in trace.cards):
+        rows.append(row(cell(legend(p), align="left", colspan=3)))
+    rows.append(row(cell(height=8)))
+    return table(*rows, cellpadding=2)
+
+
+def derivation_card(trace: Trace, style: Style) -> str:
+    """The chain rule for the highlighted tensor: one factor a line, the product at the bottom."""
+    p, card = style.palette, trace.highlight
+    assert card is not None
+    heading = run(f"The chain rule for {card.name}", FORMULA, p.ink, bold=True)
+    result = [
+        cell(run("=", RULE, p.muted), align="right"),
+        cell(run(f"∂{trace.root.symbol}/∂{card.symbol}", RULE + 1, p.gradient, bold=True), align="left"),
+        cell(run(text.magnitude(card.gradient), NUMBER, p.gradient, bold=True, mono=True), align="right"),
+        cell(),
+    ]
+    rows = [row(cell(heading, align="left", colspan=4)), *_factors(trace, p), "<hr/>", row(*result)]
+    look = {"border": 1, "style": "rounded", "color": p.border, "bgcolor": p.modules[0]}
+    return table(*rows, cellspacing=1, cellpadding=3, **look)
+
+
+def _factors(trace: Trace, p: Palette) -> list[str]:
+    """From the root to the highlighted tensor: local derivatives, or for tensors what each rule passes on."""
+    if trace.path is None:
+        several = "several paths lead there (thick lines): their gradients are added"
+        return [row(cell(run(several, NOTE, p.muted), align="left", colspan=4))]
+    if not all(edge.scalar for edge in trace.path):
+        return [_factor("", e.rule, text.magnitude(e.contribution), e.target.op, p) for e in trace.path]
+    root = trace.root.symbol
+    rows = [_factor("", f"∂{root}/∂{root}", text.number(trace.root.gradient), "start", p)]
+    for edge in trace.path:
+        local = text.number(edge.local) if edge.local is not None else "?"
+        rows.append(_factor("×", f"∂{edge.target.symbol}/∂{edge.source.symbol}", local, _reason(edge), p))
+    return rows
+
+
+# Their parts ------------------------------------------------------------------------------------------------
+
+
+def _assemble(inputs: list[str], middle: list[str], outputs: list[str], style: Style, **attributes: object) -> str:
+    """Inputs (cells) where values come in, outputs (cells) where they leave: above and below, or left and right."""
+    attributes = {"border": 1, "style": "rounded", "cellpadding": 1} | attributes
+    body = [cell(part) for part in middle]
+    if not style.down:
+        sides = [table(*map(row, part), cellspacing=4) for part in (inputs, body, outputs) if part]
+        return table(row(*map(cell, sides)), **attributes)
+    wide = len(inputs) or 1
+    rows = [row(*inputs)] if inputs else []
+    rows += [row(cell(part, colspan=wide)) for part in middle]
+    return table(*rows, row(cell(table(row(*outputs), cellspacing=2), colspan=wide)), **attributes)
+
+
+def _column(edge: Edge, style: Style) -> str:
+    """What happens to the gradient on its way to one input: the rule and its numbers."""
+    p = style.palette
+    lines = [cell(run(edge.note, NOTE, p.muted), cellpadding=4)]
+    if edge.rule:
+        lines = [cell(run(edge.rule, RULE, p.ink), cellpadding=3), cell(_numbers(edge, p), cellpadding=4)]
+    tint = p.gradient_tint if edge.needs_grad else p.input_tint
+    body = _docked(lines, _strip(f"i{edge.index}", style), style, first=True)
+    return cell(body, bgcolor=tint, width=130, id=f"c-{edge.id}", tooltip=edge_hint(edge))
+
+
+def edge_hint(edge: Edge) -> str:
+    """One edge in words: the rule, and what it passes on."""
+    passed = f"; passes on {text.statistics(edge.contribution)}" if edge.contribution is not None else ""
+    return (edge.rule or edge.note) + passed
+
+
+def _docked(lines: list[str], strip: str, style: Style, *, first: bool) -> str:
+    """Cells under each other, with the ports on the side that faces the other card."""
+    if style.down:
+        rows = [row(line) for line in lines]
+        return table(*([row(cell(strip)), *rows] if first else [*rows, row(cell(strip))]), cellpadding=1)
+    dock = cell(strip, rowspan=len(lines))
+    top = row(dock, lines[0]) if first else row(lines[0], dock)
+    return table(top, *map(row, lines[1:]), cellpadding=1)
+
+
+def _numbers(edge: Edge, p: Palette) -> str:
+    """1 × (−2) = −2 between scalars; for tensors, what happens to the shapes."""
+    if not edge.scalar:
+        return run(edge.note, NOTE, p.gradient)
+    if edge.contribution is None:
+        return run("not run" if edge.local is not None else "no number", NOTE, p.muted)
+
+    def mono(content: str, color: str, bold: bool = False) -> str:
+        return run(content, RULE, color, bold=bold, mono=True)
+
+    local = text.factor(edge.local) if edge.local is not None else "?"
+    return (
+        mono(text.factor(edge.upstream), p.gradient, True)
+        + mono(" × ", p.muted)
+        + mono(local, p.ink)
+        + mono(" = ", p.muted)
+        + mono(text.number(edge.contribution), p.gradient, True)
+    )
+
+
+def _scalar_body(card: Card, style: Style) -> str:
+    p = style.palette
+    label, shown = _gradient_texts(card)
+    work = _work(card) + ("" if all(edge.scalar for edge in card.inputs) else " · ()")
+    top = [
+        cell(run(card.formula, FORMULA, p.ink, bold=True), align="left", width=max(118, 136 * len(card.inputs) - 106)),
+        cell(run("value", NOTE, p.muted), align="right", width=50),
+        _value_cell(card, p),
+    ]
+    bottom = [
+        cell(run(work, NOTE, p.muted), align="left"),
+        cell(run(label, NOTE, p.muted), align="right"),
+        _gradient_cell(card, shown, p),
+    ]
+    return table(row(*top), row(*bottom), cellpadding=2)
+
+
+def _tensor_body(card: Card, style: Style) -> str:
+    p = style.palette
+    head = row(
+        cell(run(card.formula, FORMULA, p.ink, bold=True), align="left"),
+        cell(width=14),
+        cell(run(f"{_work(card)} · {text.size(card.value)}", NOTE, p.muted), align="right"),
+    )
+    return table(row(cell(table(head))), row(cell(_pictures(card, style))), cellpadding=2)
+
+
+def _work(card: Card) -> str:
+    step = f" · backward step {card.step}" if card.step is not None else ""
+    return f"{card.op}{step}{_used(card)}"
+
+
+def _used(card: Card) -> str:
+    return f" · used {len(card.uses)} times" if len(card.uses) > 1 else ""
+
+
+def _pictures(card: Card, style: Style) -> str:
+    """Value and gradient side by side, with their norms; without a gradient, the reason."""
+    p = style.palette
+    label, shown = _gradient_texts(card)
+    columns = [_figure("value", card.value, p.value, style, f"v-{card.id}")]
+    if card.gradient is not None:
+        columns.append(_figure(label, card.gradient, p.gradient, style, f"g-{card.id}"))
+        columns.insert(1, (cell(width=8),) * 3)
+    gates = [edge.gate for edge in card.inputs if edge.gate is not None]
+    if gates and style.detailed and gates[0].size > FEW:
+        columns += [(cell(width=8),) * 3, _gate(gates[0], card, style)]
+    rows = [row(*line) for line in zip(*columns, strict=True)]
+    if card.gradient is None:
+        reason = shown if "no gradient" in shown else f"gradient: {shown}"
+        rows.append(row(cell(run(reason, NOTE, p.muted), id=f"g-{card.id}")))
+    return table(*rows, cellpadding=2)
+
+
+def _figure(label: str, array: Any, color: str, style: Style, identity: str) -> tuple[str, str, str]:
+    """A tensor: what it is, its picture, its norm. Three cells under each other."""
+    return (
+        cell(run(label, NOTE, style.palette.muted)),
+        cell(picture(array, color, style), id=identity, tooltip=text.statistics(array)),
+        cell(run(caption(array, style), NOTE, color, mono=True)),
+    )
+
+
+def _gate(gate: np.ndarray, card: Card, style: Style) -> tuple[str, str, str]:
+    """Where a relu lets the gradient pass, below the same words as a figure."""
+    p, passing = style.palette, f"{100 * float(gate.mean()):.3g} % open"
+    hint = "light: the gradient passes; dark: it does not"
+    return (
+        cell(run("gate", NOTE, p.muted)),
+        cell(gate_picture(gate, style), id=f"gate-{card.id}", tooltip=hint),
+        cell(run(passing, NOTE, p.muted, mono=True)),
+    )
+
+
+def _gradient_texts(card: Card) -> tuple[str, str]:
+    """The label and the text of a gradient: a number, a sum over uses, or why there is none."""
+    if card.gradient is None:
+        return "gradient", card.no_gradient
+    terms = [edge.contribution for edge in card.uses if edge.contribution is not None]
+    if len(terms) < 2:
+        return "gradient", text.number(card.gradient) if np.ndim(card.gradient) == 0 else ""
+    if np.ndim(card.gradient):
+        return f"gradient = sum over {len(terms)} uses", ""
+    shown = [text.factor(term) for term in terms]
+    if len(shown) > _SHOWN_TERMS:
+        shown = [*shown[: _SHOWN_TERMS - 1], "…"]
+    return "gradient = sum over uses", f"{' + '.join(shown)} = {text.number(card.gradient)}"
+
+
+def _value_cell(card: Card, p: Palette) -> str:
+    words = run(text.number(card.value), NUMBER, p.value, mono=True)
+    return cell(words, align="right", width=62, id=f"v-{card.id}")
+
+
+def _gradient_cell(card: Card, shown: str, p: Palette) -> str:
+    known = card.gradient is not None
+    words = run(shown, NUMBER if known else NOTE, p.gradient if known else p.muted, bold=known, mono=known)
+    return cell(words, align="right", id=f"g-{card.id}")
+
+
+def _line(content: str, color: str) -> str:
+    return table(row(cell(run(content, NOTE, color), align="left", cellpadding=2)))
+
+
+def _factor(sign: str, name: str, value: str, note: str, p: Palette) -> str:
+    return row(
+        cell(run(sign, RULE, p.muted), align="right"),
+        cell(run(name, RULE, p.ink), align="left", width=66),
+        cell(run(value, NUMBER, p.ink, mono=True), align="right", width=30),
+        cell(run(note, NOTE, p.muted), align="left"),
+    )
+
+
+def _reason(edge: Edge) -> str:
+    """Where a factor comes from: the op, and its rule unless that is a number."""
+    rule = edge.rule.partition(" = ")[2]
+    return edge.target.op if rule.removeprefix("−").isdecimal() else f"{edge.target.op}:  {rule}"
+
+
+def _outlets(card: Card, style: Style) -> list[str]:
+    """Where values leave and gradients arrive: one place, or a cell for each of several uses, added up."""
+    if len(card.uses) < 2 or len(card.uses) > SHOWN_USES:
+        return [cell(_strip("o", style))]
+    p, places = style.palette, []
+    for number, edge in enumerate(card.uses):
+        arrived = "–" if edge.contribution is None else text.magnitude(edge.contribution)
+        origin = cell(run(f"from {edge.target.symbol}", NOTE, p.muted))
+        lines = [origin, cell(run(arrived, NUMBER, p.gradient, bold=True, mono=True))]
+        places += [cell(run("+", NUMBER, p.muted))] if number else []
+        places.append(
+            cell(_docked(lines, _strip(f"u{number}", style), style, first=False), bgcolor=p.gradient_tint, width=56)
+        )
+    return places
+
+
+def _strip(port: str, style: Style) -> str:
+    """Two adjacent ports, 18 points each: the value's line and the gradient's stay side by side."""
+    long, thin = (18, 2) if style.down else (2, 18)
+    ends = [cell(port=f"{port}{end}", fixedsize="true", width=long, height=thin) for end in "fb"]
+    if style.down:
+        return table(row(*ends), fixedsize="true", width=36, height=2)
+    return table(*map(row, ends), fixedsize="true", width=2, height=36)

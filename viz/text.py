@@ -1,0 +1,100 @@
+"""Numbers, names and shapes as the pictures write them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from tinygrad_edu.ops import symbolic
+
+_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+_LONGEST_NAME = 40
+
+
+def number(value: Any) -> str:
+    """A number with four significant digits and a real minus sign; an exact zero reads 0.
+
+    >>> number(-2.0), number(0.23549), number(-0.0), number(True)
+    ('−2', '0.2355', '0', 'True')
+    """
+    value = np.asarray(value).item()
+    if isinstance(value, (bool, int)):
+        return str(value).replace("-", "−")
+    return symbolic.number(value + 0.0)
+
+
+def factor(value: Any) -> str:
+    """A number inside a product: negatives in parentheses.
+
+    >>> factor(-2.0)
+    '(−2)'
+    """
+    text = number(value)
+    return f"({text})" if text.startswith("−") else text
+
+
+def printable(raw: str) -> str:
+    """A text without control characters, which neither Graphviz nor SVG can carry.
+
+    >>> printable("two" + chr(10) + "lines")
+    'two lines'
+    """
+    return "".join(character if character.isprintable() else " " for character in raw)
+
+
+def name(raw: str) -> str:
+    """A name given by the user, made printable, short, and with a trailing number set as a subscript.
+
+    >>> name("w12"), name("layers.0.weight")
+    ('w₁₂', 'layers.0.weight')
+    """
+    clean = printable(raw)
+    clean = clean if len(clean) <= _LONGEST_NAME else clean[: _LONGEST_NAME - 1] + "…"
+    match = re.fullmatch(r"([^\W\d_]+)_?(\d+)", clean)
+    return match[1] + match[2].translate(_SUBSCRIPTS) if match else clean
+
+
+def tidy(formula: str) -> str:
+    """Write small whole powers as superscripts.
+
+    >>> tidy("2 ⊙ x^(2 − 1)"), tidy("x^3")
+    ('2 ⊙ x', 'x³')
+    """
+
+    def power(exponent: int) -> str:
+        return "" if exponent == 1 else str(exponent).translate(_SUPERSCRIPTS)
+
+    formula = re.sub(r"\^\((\d+) − 1\)", lambda match: power(int(match[1]) - 1), formula)
+    return re.sub(r"\^(\d+)(?![\d.])", lambda match: power(int(match[1])), formula)
+
+
+def size(array: Any) -> str:
+    """The shape of an array, such as `(4, 16)`."""
+    return str(tuple(np.shape(array)))
+
+
+def norm(array: Any) -> float:
+    """The Euclidean norm over all elements."""
+    return float(np.linalg.norm(np.asarray(array, dtype=np.float64)))
+
+
+def magnitude(array: Any) -> str:
+    """A number as it is, a tensor by its norm."""
+    return number(array) if np.ndim(array) == 0 else f"norm {number(norm(array))}"
+
+
+def statistics(array: Any) -> str:
+    """A summary in words: shape, norm, extremes, mean, and how many elements are exactly zero."""
+    array = np.asarray(array)
+    if array.ndim == 0:
+        return number(array)
+    if array.size == 0:
+        return f"shape {array.shape}, empty"
+    zeros = 100 * float(np.mean(array == 0))
+    return (
+        f"shape {array.shape}, norm {number(norm(array))}, min {number(array.min())}, max {number(array.max())}, "
+        f"mean {number(array.mean(dtype=np.float64))}, {zeros:.3g} % zero"
+    )

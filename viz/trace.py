@@ -1,0 +1,197 @@
+"""From a recorded tensor to a trace: plain cards and edges, with numbers and texts. Knows the engine, no graphics.
+
+Every gradient comes from `te.sweep`, the loop that `backward()` itself uses; every formula is printed by the op's rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+import tinygrad_edu as te
+from tinygrad_edu.autograd import changes
+from tinygrad_edu.errors import GraphError
+from tinygrad_edu.tensor import Tensor
+from viz import text
+from viz.formulas import expression, write_forward, write_rules
+from viz.names import choose_names, find_model, kind_of
+from viz.parts import Card, Edge, Trace
+
+_NOT_RUN = "gradients: not run (call backward() first)"
+_STALE = "gradients can no longer be shown: a value was changed in place after the forward pass"
+
+
+def trace(root: Tensor, names: Mapping[str, Any] | None = None, highlight: Tensor | None = None) -> Trace:
+    """Everything a picture of `root` shows. Time and size are linear in the graph.
+
+    Raises TypeError if root is no Tensor, ValueError if no gradient flows to `highlight`.
+    """
+    if not isinstance(root, Tensor):
+        raise TypeError(f"viz.draw: expected a Tensor, got {type(root).__name__}; draw the loss, or another result")
+    tensors = _ancestors(root)
+    cards = _cards(tensors, root, names or {})
+    _connect(cards)
+    result = Trace(list(cards.values()), title=expression(cards, root))
+    result.model = find_model(result.cards, names or {})
+    with np.errstate(all="ignore"):  # whatever the user's own pass already warned about
+        result.status = _fill_gradients(result, cards)
+        for card in result.cards:
+            write_rules(card, result)
+            card.note = _changed(card) or _accumulated(card)
+    if highlight is not None:
+        _mark_path(result, cards, highlight)
+    return result
+
+
+def _ancestors(root: Tensor) -> list[Tensor]:
+    """Every tensor that root was computed from and root itself, in the order in which they were made."""
+    found, waiting = {root}, [root]
+    while waiting:
+        for source in waiting.pop().inputs:
+            if isinstance(source, Tensor) and source not in found:
+                found.add(source)
+                waiting.append(source)
+    return sorted(found, key=lambda tensor: (tensor.time, tensor is root))
+
+
+def _cards(tensors: list[Tensor], root: Tensor, names: Mapping[str, Any]) -> dict[Tensor, Card]:
+    cards: dict[Tensor, Card] = {}
+    given = choose_names(tensors, root, names)
+    for position, tensor in enumerate(tensors):
+        kind = kind_of(tensor)
+        identity = f"op{position}" if kind == "op" else f"t{position}"
+        name = given[tensor]
+        last = name.rpartition(".")[2]  # within formulas, weight is enough for layers.0.weight
+        symbol = last if last.isidentifier() else name
+        cards[tensor] = Card(identity, tensor, tensor._data, name, symbol, kind, tensor.scope)
+    return cards
+
+
+def _connect(cards: dict[Tensor, Card]) -> None:
+    """Add the edges, and write each op's formula."""
+    for card in cards.values():
+        op = card.tensor.op
+        if op is None:
+            continue
+        for index, source in enumerate(card.tensor.inputs):
+            if isinstance(source, Tensor):
+                needs_grad = source.requires_grad and op.rule(index) is not None
+                card.inputs.append(Edge(f"{card.id}-{index}", cards[source], card, index, needs_grad))
+        card.depth = 1 + max(edge.source.depth for edge in card.inputs)
+        write_forward(card, cards)
+    for card in reversed(cards.values()):
+        for edge in card.inputs:
+            edge.source.uses.append(edge)
+
+
+# Gradients --------------------------------------------------------------------------------------------------
+
+
+def _fill_gradients(result: Trace, cards: dict[Tensor, Card]) -> str:
+    """Run the sweep and note every gradient on its card and edge. Returns why none can be shown, or ""."""
+    root = result.root.tensor
+    seed = root._grad if root.op is not None else None
+    status = _why_no_sweep(result, seed)
+    if not status:
+        try:
+            _sweep(result, cards, seed)
+        except GraphError as error:
+            culprit = str(error).partition(":")[0]
+            status = f"{_STALE} ({culprit}); the values are the current ones"
+            result.stale = True
+            _forget_gradients(result)
+    for card in result.cards:
+        if card.gradient is None:
+            card.no_gradient = _why_no_gradient(card, status)
+    return status
+
+
+def _why_no_sweep(result: Trace, seed: Any) -> str:
+    root = result.root.tensor
+    if not root.requires_grad:
+        return "nothing was recorded: no tensor in this picture requires a gradient"
+    if all(card.tensor._grad is None for card in result.cards if card.kind in ("parameter", "input")):
+        return _NOT_RUN
+    if root.size != 1 and seed is None and root.op is not None:
+        what = f"{result.root.symbol} has shape {root.shape}, and the gradient given to backward() was not kept"
+        return f"gradients are not shown: {what} (call retain_grad() on it before)"
+    return ""
+
+
+def _sweep(result: Trace, cards: dict[Tensor, Card], seed: Any) -> None:
+    """One pass over the chain rule: contributions go to edges, their totals to cards, first come first numbered."""
+    root = result.root.tensor
+    if root.op is None:
+        result.root.gradient = root._grad._data if root._grad is not None else None
+        return
+    totals: dict[Any, Any] = {}
+    edges = {(edge.target.id, edge.index): edge for edge in result.edges}
+    steps = 0
+    for step in te.sweep(root, seed, gradients=totals):
+        card = cards[step.output]
+        if card.step is None:
+            steps += 1
+            card.step, card.gradient = steps, step.upstream
+        edge = edges[card.id, step.index]
+        edge.upstream, edge.contribution = step.upstream, step.contribution
+    for tensor, total in totals.items():
+        cards[tensor].gradient = total
+    loss = result.root.symbol
+    one = result.root.gradient.size == 1 and np.all(result.root.gradient == 1)
+    result.seed = f"∂{loss}/∂{loss} = 1" if one else f"the gradient given to backward() for {loss}"
+
+
+def _forget_gradients(result: Trace) -> None:
+    for card in result.cards:
+        card.step = card.gradient = None
+    for edge in result.edges:
+        edge.upstream = edge.contribution = None
+
+
+def _why_no_gradient(card: Card, status: str) -> str:
+    if not card.tensor.requires_grad:
+        return f"{'frozen' if card.kind == 'parameter' else 'data'}: no gradient"
+    if status == _NOT_RUN:
+        return "not run"
+    return "not shown" if status else "none reached it"
+
+
+def _changed(card: Card) -> str:
+    """A warning where the value shown is no longer the one that the ops below used."""
+    changed = any(changes.since(card.value, edge.target.tensor.time) for edge in card.uses)
+    return "value changed in place after it was used" if changed else ""
+
+
+def _accumulated(card: Card) -> str:
+    """A warning where `.grad` holds more than the gradient that the picture shows."""
+    grad = card.tensor._grad
+    if card.tensor.op is not None or card.gradient is None or grad is None:
+        return ""
+    if np.allclose(grad._data, card.gradient, rtol=1e-4, atol=1e-8, equal_nan=True):
+        return ""
+    return f".grad holds {text.magnitude(grad._data)}: more than one backward()"
+
+
+# The highlighted path ---------------------------------------------------------------------------------------
+
+
+def _mark_path(result: Trace, cards: dict[Tensor, Card], highlight: Tensor) -> None:
+    """Mark each edge between the root and the highlighted tensor; keep the path in order if there is only one."""
+    if highlight not in cards or not highlight.requires_grad:
+        raise ValueError("viz.draw: highlight= takes a tensor of this graph that requires a gradient")
+    result.highlight = cards[highlight]
+    paths = {cards[highlight].id: 1}  # how many lead there; 2 stands for several
+    for card in result.cards:
+        leading = [edge for edge in card.inputs if edge.needs_grad and edge.source.id in paths]
+        if leading and card is not result.highlight:
+            paths[card.id] = min(2, sum(paths[edge.source.id] for edge in leading))
+            for edge in leading:
+                edge.on_path = True
+    if paths.get(result.root.id) == 1:
+        result.path, card = [], result.root
+        while card is not result.highlight:
+            (edge,) = (edge for edge in card.inputs if edge.on_path)
+            result.path.append(edge)
+            card = edge.source
