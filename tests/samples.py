@@ -123,7 +123,7 @@ def elementwise() -> Iterator[Sample]:
     yield from each("constant", any_real, np.asarray, order=0)  # no gradient passes, by definition
     yield from each("astype", any_real, np.asarray, dtype=np.dtype(np.float64))
     for low, high in ((-1.0, 0.5), (None, 0.5), (-1.0, None)):
-        yield from each("clip", any_real, np.clip, min=low, max=high)
+        yield from each("clip", any_real, lambda x, min, max: np.clip(x, min, max), min=low, max=high)
 
     pairs, positive_pairs = shapes_of_two(-2, 2), shapes_of_two(0.5, 2)
     yield from each("add", pairs, lambda a, b: a - (-1.0 * b))

@@ -399,7 +399,7 @@ class TestSize:
         gc.disable()
         tracemalloc.start()
         try:
-            before = steps(20)
+            before = steps(500)  # caches are full by then
             after = steps(1000)
         finally:
             tracemalloc.stop()
