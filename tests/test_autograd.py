@@ -404,7 +404,7 @@ class TestSize:
         finally:
             tracemalloc.stop()
             gc.enable()
-        assert after - before < 4096
+        assert after - before < 16 * 1000  # bytes: less than the smallest object a step
 
     def test_size_zero(self) -> None:
         x = Tensor(np.zeros((0, 3)), requires_grad=True)
