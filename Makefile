@@ -7,6 +7,7 @@ else
   BIN := .venv/bin
 endif
 RUN := $(BIN)/python
+CHECK := import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.12 $(MAKECMDGOALS)")
 
 .PHONY: demo test lint types check clean
 
@@ -23,9 +24,10 @@ lint: .venv/dev
 types: .venv/dev
 	$(RUN) -m mypy
 
-# An environment of our own, made once and again when the list of dependencies changes.
+# An environment of our own, made once and again when the list of dependencies changes, or where it has no pip.
 .venv/demo .venv/dev: pyproject.toml
-	test -x $(RUN) || $(PYTHON) -m venv .venv
+	@$(RUN) -m pip --version > /dev/null 2>&1 || $(PYTHON) -c '$(CHECK)'
+	$(RUN) -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv .venv
 	$(RUN) -m pip install --quiet --editable ".[$(notdir $@)]"
 	touch $@
 

@@ -66,7 +66,8 @@ def from_npz(path: str | PathLike[str], seed: int = 0) -> Dataset:
     if X.dtype.kind not in "biuf":
         raise UserError(f"{path}: X must hold real numbers, got {X.dtype}")
     if y.dtype.kind not in "biuU":
-        raise UserError(f"{path}: y must hold classes (integers or texts), got {y.dtype}")
+        advice = "; use y.astype(int)" if y.dtype.kind == "f" else ""
+        raise UserError(f"{path}: y must hold classes (integers or texts), got {y.dtype}{advice}")
     with np.errstate(over="ignore"):  # reported in the next line
         X = X.astype(np.float32)
     if not np.isfinite(X).all():
@@ -93,7 +94,10 @@ def _read_npz(path: str | PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or one_line(error)}") from None
     except Exception as error:  # a broken file breaks zipfile, zlib and NumPy in many ways
-        raise UserError(f"{path}: cannot read the arrays X and y: {one_line(error):.120}") from None
+        reason = one_line(error)
+        if reason.startswith("Object arrays"):  # NumPy's own words advise to allow pickles
+            reason = "they hold Python objects; save X.astype(float) and y.astype(str)"
+        raise UserError(f"{path}: cannot read the arrays X and y: {reason:.120}") from None
     if not isinstance(X, np.ndarray) or not isinstance(y, np.ndarray):
         raise UserError(f"{path}: X and y must be NumPy arrays; write the file with np.savez(path, X=X, y=y)")
     return X, y

@@ -30,7 +30,7 @@ def neuron(path: Path) -> Path:
 
     tensors = neuron_tensors()
     tensors["a"].backward()
-    title = "One neuron: a = relu(w1·x1 + w2·x2 + b)"
+    title = "One neuron: a = relu(w₁·x₁ + w₂·x₂ + b)"
     return _save(viz.draw(tensors["a"], names=tensors, highlight=tensors["w2"], title=title), path)
 
 

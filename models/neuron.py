@@ -80,6 +80,10 @@ class NeuralNetwork(nn.Module):
 
     def forward(self, activations: Tensor) -> Tensor:
         """Pass the activations from layer to layer."""
+        if np.shape(activations)[-1:] != (self.inputs,):
+            raise ValueError(
+                f"NeuralNetwork: expected {self.inputs} numbers for each sample, got shape {np.shape(activations)}"
+            )
         for layer in self.layers:
             activations = layer(activations)  # (B, n) -> (B, m)
         return activations
@@ -131,5 +135,8 @@ class NeuralNetwork(nn.Module):
                 raise ValueError(f"train: expected classes from 0 to {self.outputs - 1}, got {y.min()} to {y.max()}")
             return np.eye(self.outputs, dtype=np.float32).take(y, axis=0)  # (N,) -> (N, outputs)
         if y.size != len(y) * self.outputs:
-            raise ValueError(f"train: y of shape {y.shape} does not hold {self.outputs} numbers for each sample")
+            raise ValueError(
+                "train: y must hold a class for each sample, as an integer (y.astype(int)), "
+                f"or {self.outputs} numbers, got {y.dtype} {y.shape}"
+            )
         return y.astype(np.float32).reshape(len(y), self.outputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -139,11 +140,13 @@ def _save(path: Path, inches: tuple[float, float], draw: Callable[[Any], None]) 
     try:
         from matplotlib import rc_context
         from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError:
         raise UserError(f"matplotlib is not installed: {INSTALL}") from None
     form = path.suffix[1:]
     with rc_context(STYLE):
-        figure = Figure(figsize=inches, layout="constrained")
+        figure = Figure(figsize=inches, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))  # margins, in inches
         draw(figure)
-        with replacing(path) as file:
+        with replacing(path) as file, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # a class may be called 🍐: it is drawn as a box
             figure.savefig(file, format=form, dpi=150, metadata={"Date": None} if form == "svg" else None)

@@ -137,6 +137,7 @@ def elementwise() -> Iterator[Sample]:
     )
     yield from each("pow", {"number base": (2, real(2, 3))}, lambda a, b: np.exp2(b))
     yield from each("power_slope", positive_pairs, lambda a, b: b * a ** (b - 1))
+    yield from each("power_derivative", positive_pairs, lambda a, b, n: b * (b - 1) * a ** (b - 2), n=2)
     yield from each("maximum", pairs, lambda a, b: (a + b + abs(a - b)) / 2)
     yield from each("minimum", pairs, lambda a, b: (a + b - abs(a - b)) / 2)
     for name, sign in {"greater": 1, "greater_equal": 1, "less": -1, "less_equal": -1}.items():

@@ -217,6 +217,25 @@ class TestGrad:
         first.backward()
         assert (first.item(), x.grad.item()) == (12, 12)
 
+    def test_gradients_can_be_changed_in_place_one_by_one(self) -> None:
+        a, b = leaf(1, 2), leaf(3, 4)
+        of_a, of_b = te.grad((a + b).sum(), [a, b])
+        of_a.data[0] = 7.0
+        assert of_b.tolist() == [1, 1]
+
+    def test_what_is_no_tensor_is_refused(self) -> None:
+        x = scalar(3)
+        for outputs, inputs in ((3.0, [x]), (x, 3.0), ([x, 1.0], [x]), (x, [None])):
+            with pytest.raises(TypeError, match="expected a tensor or a list of tensors, got"):
+                te.grad(outputs, inputs)
+        with pytest.raises(TypeError, match=r"the gradient must be numbers of shape \(\), got 'a'"):
+            te.grad(x * 2, [x], "a")
+
+    def test_each_of_several_outputs_needs_its_gradient(self) -> None:
+        x = scalar(3)
+        with pytest.raises(GraphError, match="2 outputs need one each, got 1"):
+            te.grad([x * 2, x * 3], [x], grad_outputs=[1.0])
+
 
 class TestRecording:
     def test_no_grad_and_enable_grad(self) -> None:
@@ -324,6 +343,12 @@ class TestHooks:
         (x * 3).backward()
         assert x.grad.item() == 3
 
+    def test_what_would_never_be_called_is_refused(self) -> None:
+        with pytest.raises(TypeError, match="a hook is a function"):
+            scalar(1).register_hook(3)  # type: ignore[arg-type]
+        with pytest.raises(GraphError, match="retain_grad: this tensor does not require"):
+            Tensor(1.0).retain_grad()
+
     def test_a_hook_of_the_wrong_shape_is_refused(self) -> None:
         x = leaf(1, 2)
         x.register_hook(lambda g: g.sum())
@@ -361,6 +386,34 @@ class TestInPlace:
         nn.init.zeros_(w)
         loss.backward()
         np.testing.assert_array_equal(w.grad.data, [1, 1])
+
+    def test_a_changed_output_that_the_op_kept_is_noticed(self) -> None:
+        x = leaf(1, 2, 4)
+        y = F.layer_norm(x)  # without weight and bias, it is what its rule reads as x̂
+        y.detach()[0] = 5.0
+        with pytest.raises(GraphError, match=r"layer_norm \(3,\): its output was changed in place"):
+            (y * leaf(1, 2, 3).detach()).sum().backward()
+
+    def test_changed_ids_are_noticed(self) -> None:
+        ids = Tensor([0, 1])
+        rows = F.embedding(ids, Tensor(np.ones((3, 2)), requires_grad=True))
+        ids[0] = 2
+        with pytest.raises(GraphError, match=r"embedding \(2, 2\): input 0 was changed in place"):
+            rows.sum().backward()
+
+    def test_an_interrupted_step_is_noticed(self) -> None:
+        class Interrupted(optim.SGD):
+            def update(self, array: np.ndarray, *rest: object) -> None:
+                array[0] = 0
+                raise KeyboardInterrupt
+
+        w = nn.Parameter([1.0, 2.0])
+        loss = (w * w).sum()
+        loss.backward()
+        with pytest.raises(KeyboardInterrupt):
+            Interrupted([w]).step()
+        with pytest.raises(GraphError, match="changed in place"):
+            loss.backward()
 
     def test_assignment_inside_a_graph_is_refused(self) -> None:
         x = leaf(1, 2)

@@ -92,7 +92,8 @@ def test_no_samples_give_no_batches() -> None:
         (([[1, 2], [3]],), {}, "the samples of an array differ in shape"),
         ((3.0,), {}, "each with an axis of samples"),
         (((i for i in range(3)),), {}, "each with an axis of samples"),
-        ((Y,), {"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ((Y,), {"batch_size": 0}, "batch_size must be a whole number, at least 1, got 0"),
+        ((Y,), {"batch_size": 1.5}, "batch_size must be a whole number, at least 1, got 1.5"),
     ],
 )
 def test_refusals_come_at_the_call(arrays: tuple[Any, ...], options: dict[str, Any], message: str) -> None:

@@ -82,6 +82,7 @@ def test_the_gradient_reaches_probabilities_too() -> None:
         (lambda: F.cross_entropy(leaf(2, 3), [0, -1]), IndexError, ["cross_entropy", "target -1", "0 to 2"]),
         (lambda: F.cross_entropy(leaf(2, 5, 3), np.zeros((2, 5), int)), ShapeError, ["(2, 3)", "(2, 5)", "axis=-1"]),
         (lambda: F.cross_entropy(leaf(2, 3), np.zeros((2, 2))), ShapeError, ["cross_entropy", "(2, 3)", "(2, 2)"]),
+        (lambda: F.cross_entropy(leaf(2, 3), [0.0, 1.0]), TypeError, ["cross_entropy", "astype(int)"]),
         (lambda: F.cross_entropy(leaf(2, 3), [True, False]), TypeError, ["cross_entropy", "integers", "bool"]),
         (lambda: F.cross_entropy(leaf(2, 3), [0, 1], axis=2), ShapeError, ["cross_entropy", "(2, 3)", "axis 2"]),
         (lambda: F.cross_entropy(leaf(2, 3), [0, 1], reduction="men"), ValueError, ["reduction", '"mean"', "'men'"]),
@@ -209,3 +210,68 @@ def test_norm_is_numpys_and_has_its_gradient(ord: float, axis: int | None) -> No
     expected = np.linalg.norm(x.ravel() if axis is None else x, ord, axis)
     np.testing.assert_allclose(F.norm(Tensor(x), ord, axis).data, expected, rtol=1e-12)
     assert te.gradcheck(lambda x: F.norm(x, ord, axis), x)
+
+
+# Half precision, empty axes, and other corners -----------------------------------------------------------------------
+
+
+def test_attention_keeps_float16() -> None:
+    x = Tensor(real(2, 3, 4).astype(np.float16), requires_grad=True)
+    assert F.scaled_dot_product_attention(x, x, x, is_causal=True).dtype == np.float16
+
+
+def test_cross_entropy_in_float16_counts_beyond_its_largest_number() -> None:
+    logits = Tensor(np.zeros((70_000, 2), np.float16), requires_grad=True)
+    loss = F.cross_entropy(logits, np.zeros(70_000, int))
+    assert loss.item() == pytest.approx(math.log(2), abs=1e-3)
+    loss.backward()
+    assert logits.grad is not None
+    assert logits.grad.data[0, 0] == pytest.approx(-0.5 / 70_000, rel=0.01)
+
+
+def test_linear_without_inputs_is_its_bias() -> None:
+    x, weight, bias = leaf(2, 0), leaf(3, 0), leaf(3)
+    y = F.linear(x, weight, bias)
+    y.sum().backward()
+    np.testing.assert_array_equal(y, np.stack([bias.data, bias.data]))
+    assert weight.grad is not None
+    assert weight.grad.shape == (3, 0)
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_logsumexp_of_nothing_possible_has_no_gradient(create_graph: bool) -> None:
+    x = Tensor([[-math.inf, -math.inf], [0.0, -math.inf]], requires_grad=True)
+    y = F.logsumexp(x, 1)
+    assert y.tolist() == [-math.inf, 0]
+    assert te.grad(y, [x], np.ones(2), create_graph=create_graph)[0].tolist() == [[0, 0], [1, 0]]
+
+
+def test_lists_and_arrays_are_welcome() -> None:
+    assert F.cross_entropy([[0.0, 0.0]], [1]).item() == pytest.approx(math.log(2))  # type: ignore[arg-type]
+    assert F.norm(np.array([-3.0, 4.0]), ord=1).item() == 7  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: F.linear(leaf(2, 3), leaf(2, 4, 3)), ShapeError, ["(out_features, in_features)", "(2, 4, 3)"]),
+        (lambda: F.linear(leaf(2, 3), leaf(4, 3), 1.0), TypeError, ["linear", "expected tensors or arrays", "1.0"]),
+        (lambda: F.linear(leaf(2, 3), 1.0), TypeError, ["linear", "expected tensors or arrays", "1.0"]),  # type: ignore[arg-type]
+        (lambda: F.softmax(1.0), TypeError, ["softmax", "expected tensors or arrays"]),
+        (lambda: F.layer_norm(leaf()), ShapeError, ["layer_norm", "needs a last axis"]),
+        (
+            lambda: F.cross_entropy(leaf(2, 3), [0, 1], label_smoothing=2),
+            ValueError,
+            ["label_smoothing", "from 0 to 1"],
+        ),
+        (
+            lambda: F.scaled_dot_product_attention(leaf(2, 3), leaf(2, 3), leaf(2, 3), np.ones((2, 2), int)),
+            TypeError,
+            ["attn_mask", "int64", "mask.astype(bool)"],
+        ),
+    ],
+)
+def test_errors_in_corners_teach_too(call: Any, error: type[Exception], words: list[str]) -> None:
+    with pytest.raises(error) as caught:
+        call()
+    assert all(word in str(caught.value) for word in words), caught.value

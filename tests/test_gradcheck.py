@@ -190,3 +190,9 @@ class TestUserDefinedOps:
     def test_one_rule_for_any_number_of_inputs(self) -> None:
         total = Op("total", lambda *xs: sum(xs), vjp=lambda g, y, *xs, index: g * 1)
         assert te.gradcheck(lambda *xs: total(*xs), X, X, X, order=2)
+
+
+@pytest.mark.parametrize("order", [0, 3])
+def test_an_order_that_is_not_checked_is_refused(order: int) -> None:
+    with pytest.raises(ValueError, match="order must be 1 or 2"):
+        te.gradcheck(lambda x: x * x, Tensor([1.0]), order=order)

@@ -166,6 +166,14 @@ class TestStep:
         assert [p.grad.tolist() for p in model.parameters()] == before
         model(x).sum().backward()
 
+    def test_adam_in_float16_counts_in_float32(self) -> None:
+        w = nn.Parameter(np.ones(3, np.float16))
+        optimizer = optim.Adam([w], lr=0.1)
+        w.grad = Tensor(np.array([0, 1, 300], np.float16))  # 300² is too much for float16, and eps too little
+        optimizer.step()
+        np.testing.assert_allclose(w.data, [1, 0.9, 0.9], atol=1e-3)
+        assert w.dtype == np.float16
+
 
 class TestClipping:
     @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -320,18 +328,21 @@ W = nn.Parameter([1.0, 2.0])
         (lambda: optim.Adam(iter([])), ValueError, "Adam: there is nothing to optimize"),
         (lambda: optim.SGD([W, W]), ValueError, "a parameter appears twice"),
         (lambda: optim.SGD([{"params": [W]}, {"params": [W]}]), ValueError, "a parameter appears twice"),
-        (lambda: optim.SGD([W], lr=-0.1), ValueError, "lr must not be negative, got -0.1"),
-        (lambda: optim.SGD([{"params": [W], "lr": -2}]), ValueError, "lr must not be negative, got -2"),
-        (lambda: optim.Adam([W], lr=math.nan), ValueError, "lr must not be negative, got nan"),
-        (lambda: optim.SGD([W], momentum=-0.1), ValueError, "momentum must not be negative"),
-        (lambda: optim.AdamW([W], weight_decay=-0.1), ValueError, "AdamW: weight_decay must not be negative"),
+        (lambda: optim.SGD([W], lr=-0.1), ValueError, "lr must be a number, not negative, got -0.1"),
+        (lambda: optim.SGD([{"params": [W], "lr": -2}]), ValueError, "lr must be a number, not negative, got -2"),
+        (lambda: optim.Adam([W], lr=math.nan), ValueError, "lr must be a number, not negative, got nan"),
+        (lambda: optim.SGD([W], momentum=-0.1), ValueError, "momentum must be a number, not negative"),
+        (lambda: optim.AdamW([W], weight_decay=-0.1), ValueError, "AdamW: weight_decay must be a number, not negative"),
         (lambda: optim.SGD([W], nesterov=True), ValueError, "nesterov needs a momentum"),
         (
             lambda: optim.Adam([W], betas=(0.9, 1.0)),
             ValueError,
-            r"betas must be at least 0 and below 1, got \(0.9, 1.0\)",
+            r"betas must be two numbers, at least 0 and below 1, got \(0.9, 1.0\)",
         ),
         (lambda: optim.SGD([{"params": [W], "beta": 1}]), TypeError, "SGD has no setting beta; it knows lr, momentum"),
+        (lambda: optim.SGD([W], lr="a"), ValueError, "lr must be a number, not negative, got 'a'"),
+        (lambda: optim.Adam([W], betas=0.9), ValueError, "betas must be two numbers"),
+        (lambda: optim.SGD(None), TypeError, "SGD: expected a list of parameters, got NoneType"),
         (lambda: optim.SGD([{"lr": 1}]), TypeError, 'a group is {"params"'),
         (lambda: optim.SGD([W * 2]), TypeError, "can only optimize float leaf tensors, got Tensor.*mul"),
         (lambda: optim.SGD([Tensor([1, 2])]), TypeError, "can only optimize float leaf tensors"),

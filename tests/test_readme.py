@@ -1,6 +1,10 @@
 """What the README shows is run, in order, in one folder; the picture beside it is what the code makes."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,3 +45,17 @@ def test_the_two_commands_are_targets_of_the_makefile() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"^make (\w+)", README, flags=re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+@pytest.mark.skipif(os.name == "nt" or shutil.which("make") is None, reason="needs make and a shell")
+def test_make_says_so_where_python_is_too_old(tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    old = tmp_path / "old"  # a Python that says it is 3.9
+    fake = "import sys; sys.version_info = (3, 9); exec(sys.argv[2])"
+    old.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{fake}' \"$@\"\n")
+    old.chmod(0o755)
+    done = subprocess.run(["make", "demo", "PYTHON=./old"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Python 3.10 or newer is needed: make PYTHON=python3.12 demo" in done.stderr
+    assert not (tmp_path / ".venv").exists()

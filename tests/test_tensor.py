@@ -325,9 +325,73 @@ def test_errors_name_the_op_the_shapes_and_what_to_do(call: Any, error: type[Exc
     teaches(call, error, words)
 
 
-@pytest.mark.parametrize("other", ["text", [1.0], None, 1j])
+@pytest.mark.parametrize("other", ["text", {1.0}, None, 1j])
 def test_operators_leave_what_they_do_not_know_to_python(other: Any) -> None:
     with pytest.raises(TypeError, match="unsupported operand"):
         leaf(1) + other
     with pytest.raises(TypeError, match="unsupported operand"):
         other - leaf(1)
+
+
+# Corners -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keepdims", [False, True])
+@pytest.mark.parametrize("axis", [None, 0, -1, (0, 2), (), (0, 1, 2)], ids=str)
+def test_the_product_along_several_axes(axis: Any, keepdims: bool) -> None:
+    x = leaf(2, 1, 3)
+    np.testing.assert_allclose(x.prod(axis, keepdims), np.prod(x.data, axis=axis, keepdims=keepdims))
+    assert te.gradcheck(lambda v: v.prod(axis, keepdims), x, order=2)
+
+
+def test_anything_that_can_be_listed_is_joined_also_flat() -> None:
+    x, y = leaf(2, 3), leaf(2)
+    assert te.concatenate(v for v in (x, x)).shape == (4, 3)
+    np.testing.assert_array_equal(te.concatenate([x, y], axis=None), np.concatenate([x.data, y.data], axis=None))
+    assert te.gradcheck(lambda a, b: te.concatenate([a, b], axis=None) ** 2, x, y)
+
+
+def test_arrays_of_the_same_shape_need_no_gradient() -> None:
+    x = leaf(2, 3)
+    assert [np.zeros_like(x).sum(), np.ones_like(x).sum(), np.full_like(x, 2).sum()] == [0, 6, 12]
+
+
+def test_a_list_is_no_operand_and_never_repeated() -> None:
+    for call in (lambda: Tensor(2) * [1, 2], lambda: [1, 2] * Tensor(2), lambda: leaf(2) + (1, 2)):  # type: ignore[operator]
+        with pytest.raises(TypeError, match=r"does not compute: write Tensor\("):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: leaf(2, 3).split(2, axis=1), ShapeError, ["split", "axis 1 of shape (2, 3)", "2 equal parts"]),
+        (lambda: leaf(2, 3).split(2, axis=2), ShapeError, ["split", "(2, 3) has no axis 2"]),
+        (lambda: te.stack([leaf(2), leaf(2)], axis=3), ShapeError, ["stack", "(2,) has no axis 3"]),
+        (lambda: te.stack([leaf(2), leaf(3)]), ShapeError, ["stack", "must be equal", "(2,), (3,)"]),
+        (lambda: te.concatenate(3), TypeError, ["te.concatenate", "list", "int"]),
+        (lambda: leaf(2).astype(complex), TypeError, ["astype", "real numbers"]),
+        (lambda: leaf(2).astype("nothing"), TypeError, ["astype", "'nothing'"]),
+        (lambda: te.einsum(leaf(2), "i"), TypeError, ["einsum", "subscripts come first"]),
+        (lambda: np.add.reduce(leaf(2)), TypeError, ["np.add.reduce"]),
+        (lambda: te.where(leaf(2) > 0, leaf(2), None), TypeError, ["where"]),
+        (lambda: Tensor([1, 2]).masked_fill([True, False], -np.inf), TypeError, ["masked_fill", "infinity"]),
+        (lambda: Tensor([1.0]).__setitem__(0, [1.0, 2.0]), ShapeError, ["cannot assign (2,)", "shape (1,)"]),
+        (lambda: Tensor([1.0]).__setitem__(3, 1.0), IndexError, ["shape (1,)", "index 3"]),
+    ],
+)
+def test_errors_in_corners_teach_too(call: Any, error: type[Exception], words: list[str]) -> None:
+    teaches(call, error, words)
+
+
+@pytest.mark.parametrize(("name", "ours"), [("view", "reshape"), ("unsqueeze", "expand_dims"), ("to", "astype")])
+def test_names_of_pytorch_lead_to_ours(name: str, ours: str) -> None:
+    with pytest.raises(AttributeError, match=rf"no attribute '{name}': the name here is x\.{ours}"):
+        getattr(Tensor([1.0]), name)
+    assert not hasattr(Tensor([1.0]), "something_else")
+
+
+def test_a_tensor_written_into_an_array_is_explained() -> None:
+    w = Tensor([1.0], requires_grad=True)
+    with pytest.raises(TypeError, match=r"w\.grad\.data"):
+        w.data -= Tensor([0.5])

@@ -174,10 +174,11 @@ def _refuse_changed(output: Node, needed: Sequence[bool]) -> None:
     """Raise if an array that the rules of `output` read is no longer what it was when the op ran."""
     assert output.op is not None
     arrays = {f"input {i}": x._data for i, x in enumerate(output.inputs) if hasattr(x, "_data")}
-    stale = {name for name, array in (*arrays.items(), ("y", output._data)) if changes.since(array, output.time)}
+    arrays |= {"y": output._data, **dict(zip(output.op.saves, output.saved, strict=True))}  # y may be one that is kept
+    stale = {name for name, array in arrays.items() if changes.since(array, output.time)}
     stale = stale and stale & _reads(output, needed)
     if stale:
-        which = ", ".join("its output" if name == "y" else name for name in sorted(stale))
+        which = ", ".join(name if name.startswith("input") else "its output" for name in sorted(stale))
         raise GraphError(
             f"{describe(output)}: {which} was changed in place after the op ran (by an optimizer step, load_state_dict "
             "or an assignment), so its gradient would be wrong. Run the forward pass again before backward()."
@@ -195,8 +196,8 @@ def _reads(output: Node, needed: Sequence[bool]) -> set[str]:
             if need:
                 g = Symbol("G", np.ones_like(output._data))
                 reads |= print_rule(output.op, index, g, y, inputs, output.saved, output.options).reads
-        except (TypeError, ValueError, AttributeError):  # a rule that cannot run on symbols may read everything
-            return {"y", *(x.text for x in inputs if isinstance(x, Symbol))}
+        except Exception:  # a rule that cannot run on symbols may read everything
+            return {"y", *output.op.saves, *(x.text for x in inputs if isinstance(x, Symbol))}
     return reads
 
 
@@ -237,8 +238,10 @@ def sweep(
     mul 0 1.0 3.0
     mul 1 1.0 3.0
     """
-    roots = [outputs] if hasattr(outputs, "_data") else list(outputs)
+    roots = _listed(outputs)
     seeds = [grad_outputs] if hasattr(outputs, "_data") else list(grad_outputs or [None] * len(roots))
+    if len(seeds) != len(roots):
+        raise GraphError(f"grad_outputs: {len(roots)} outputs need one each, got {len(seeds)}")
     gradients = {} if gradients is None else gradients
     for root, seed in zip(roots, seeds, strict=True):
         first = _seed(root, seed, create_graph)
@@ -251,12 +254,11 @@ def sweep(
         if output not in gradients:
             continue  # reached only through inputs that pass no gradient, such as a condition
         stays = output.op is None or output.retains_grad or output in kept
-        upstream = gradients[output] if stays else gradients.pop(output)
-        if output.hooks:
-            for hook in output.hooks:
-                upstream = hook(upstream)
-            if stays:
-                gradients[output] = upstream
+        upstream = gradients.pop(output)
+        for hook in output.hooks:
+            upstream = hook(upstream)
+        if stays:
+            gradients[output] = upstream
         for index, contribution in _pull_back(output, upstream, reached, create_graph):
             source = output.inputs[index]
             gradients[source] = gradients[source] + contribution if source in gradients else contribution
@@ -287,35 +289,38 @@ def backward_order(roots: Sequence[Any], inputs: Sequence[Any] | None = None) ->
 
 def _pull_back(output: Any, upstream: Any, reached: set[Any], create_graph: bool) -> Iterable[tuple[int, Any]]:
     """The contribution of one op to each of its inputs that needs one, in the input's shape and dtype."""
-    op, options = output.op, output.options
+    op = output.op
     if op is None:
         return
-    needed = [x in reached and op.rule(i) is not None for i, x in enumerate(output.inputs)]
+    rules = [op.rule(index) if x in reached else None for index, x in enumerate(output.inputs)]
+    needed = [rule is not None for rule in rules]
     if changes.latest > output.time:
         _refuse_changed(output, needed)
     if create_graph and op.compose is not None:
         contributions = _through_definition(output, upstream, needed)
-    elif create_graph:
-        if op.saves:
-            raise GraphError(
-                f"{describe(output)}: no higher derivatives, because the op keeps arrays and has no compose="
-            )
-        contributions = (
-            op.rule(i)(upstream, output, *output.inputs, *output.saved, **options) if need else None
-            for i, need in enumerate(needed)
-        )
+    elif create_graph and op.saves:
+        raise GraphError(f"{describe(output)}: no higher derivatives, because the op keeps arrays and has no compose=")
+    elif op.backward is not None and not create_graph:
+        contributions = _through_kernel(output, upstream, needed)
     else:
-        arrays = [getattr(x, "_data", x) for x in output.inputs]
-        if op.backward is not None:
-            contributions = op.backward(upstream, output._data, *arrays, *output.saved, needed=needed, **options)
-        else:
-            contributions = (
-                op.rule(i)(upstream, output._data, *arrays, *output.saved, **options) if need else None
-                for i, need in enumerate(needed)
-            )
+        y, inputs = (output, output.inputs) if create_graph else (output._data, _arrays(output.inputs))
+        contributions = (rule and rule(upstream, y, *inputs, *output.saved, **output.options) for rule in rules)
     for index, contribution in enumerate(contributions):
         if needed[index]:
             yield index, _fit(contribution, output, index)
+
+
+def _arrays(inputs: tuple[Any, ...]) -> list[Any]:
+    return [getattr(x, "_data", x) for x in inputs]
+
+
+def _through_kernel(output: Any, upstream: Any, needed: Sequence[bool]) -> Sequence[Any]:
+    """The contributions of an op that computes all of them at once."""
+    arrays = (upstream, output._data, *_arrays(output.inputs), *output.saved)
+    contributions = output.op.backward(*arrays, needed=needed, **output.options)
+    if not isinstance(contributions, (tuple, list)) or len(contributions) != len(needed):
+        raise GraphError(f"{describe(output)}: backward= must return a tuple, one array or None for each input")
+    return contributions
 
 
 def _through_definition(output: Any, upstream: Any, needed: Sequence[bool]) -> Iterable[Any]:
@@ -326,7 +331,8 @@ def _through_definition(output: Any, upstream: Any, needed: Sequence[bool]) -> I
     aliases = [identity(x) if need else x for x, need in zip(output.inputs, needed, strict=True)]
     wanted = [alias for alias, need in zip(aliases, needed, strict=True) if need]
     definition = output.op.compose(*aliases, **output.options)
-    found = iter(grad(definition, wanted, upstream, create_graph=True, allow_unused=True))
+    totals = grad(definition, wanted, upstream, create_graph=True, allow_unused=True)
+    found = (x.wrap(np.zeros_like(x._data)) if g is None else g for x, g in zip(wanted, totals, strict=True))
     return [next(found) if need else None for need in needed]
 
 
@@ -334,9 +340,9 @@ def _fit(contribution: Any, output: Any, index: int) -> Any:
     """Undo a broadcast: sum the contribution to the input's shape, and give it the input's dtype."""
     source = output.inputs[index]
     shape, dtype = source._data.shape, source._data.dtype
-    if contribution is None:  # the definition does not depend on this input
-        return source.wrap(np.zeros(shape, dtype))
-    if isinstance(contribution, (int, float)):
+    if not hasattr(contribution, "dtype"):
+        if not isinstance(contribution, (int, float)):
+            raise GraphError(f"{describe(output)}: the rule for input {index} returned {contribution!r:.60}, no array")
         contribution = dtype.type(contribution)
     if contribution.shape != shape:
         extra = contribution.ndim - len(shape)
@@ -358,6 +364,15 @@ def describe(value: Any) -> str:
     return f"{value.op.name} {value._data.shape}{where}"
 
 
+def _listed(values: Any) -> list[Any]:
+    """One tensor or several, as a list."""
+    listed = list(values) if isinstance(values, Iterable) and not hasattr(values, "_data") else [values]
+    for value in listed:
+        if not hasattr(value, "_data"):
+            raise TypeError(f"expected a tensor or a list of tensors, got {type(value).__name__} {value!r:.60}")
+    return listed
+
+
 def _seed(root: Any, gradient: Any, create_graph: bool) -> Any:
     """dL/d root: 1 for a root of one element, else what the caller gave, checked."""
     if not root.requires_grad:
@@ -374,7 +389,10 @@ def _seed(root: Any, gradient: Any, create_graph: bool) -> Any:
             )
         gradient = np.ones_like(data)
     elif not (create_graph and hasattr(gradient, "_data")):
-        gradient = np.array(getattr(gradient, "_data", gradient), dtype=data.dtype)
+        try:
+            gradient = np.array(getattr(gradient, "_data", gradient), dtype=data.dtype)
+        except (TypeError, ValueError):
+            raise TypeError(f"the gradient must be numbers of shape {data.shape}, got {gradient!r:.60}") from None
     if gradient.shape != data.shape:
         raise GraphError(
             f"the gradient has shape {gradient.shape}, the output it belongs to {data.shape}: they must be equal"
@@ -392,12 +410,18 @@ def backward(root: Any, gradient: Any = None, retain_grads: bool = False, create
         for step in sweep(root, gradient, create_graph=create_graph, gradients=gradients):
             if retain_grads and step.output.op is not None:
                 gradients[step.output] = step.upstream
-    taken: set[int] = set()
-    for value, total in gradients.items():  # only now, so that an error on the way leaves every .grad as it was
-        if not hasattr(total, "_data") and (id(total) in taken or getattr(total, "base", None) is not None):
-            total = total.copy()  # each .grad owns its array
-        taken.add(id(total))
+    for value, total in _owned(gradients).items():  # only now: an error on the way leaves every .grad as it was
         value.accumulate(total)
+
+
+def _owned(gradients: dict[Any, Any]) -> dict[Any, Any]:
+    """The gradients, each array with memory of its own: changing one in place changes no other, and is allowed."""
+    taken: set[int] = set()
+    for value, total in gradients.items():
+        if not hasattr(total, "_data") and (id(total) in taken or getattr(total, "base", None) is not None):
+            gradients[value] = total.copy()
+        taken.add(id(total))
+    return gradients
 
 
 def grad(
@@ -420,9 +444,9 @@ def grad(
     >>> slope.item(), curvature.item()
     (27.0, 18.0)
     """
-    wanted = [inputs] if hasattr(inputs, "_data") else list(inputs)
+    wanted = _listed(inputs)
     for position, value in enumerate(wanted):
-        if not getattr(value, "requires_grad", False):
+        if not value.requires_grad:
             raise GraphError(f"grad: input {position} does not require a gradient: create it with requires_grad=True")
     gradients: dict[Any, Any] = {}
     with enable_grad() if create_graph else contextlib.nullcontext():
@@ -434,4 +458,5 @@ def grad(
             f"grad: the outputs do not depend on input {', '.join(map(str, unused))}; pass allow_unused=True to get "
             "None there"
         )
-    return tuple(None if x not in gradients else x.wrap(gradients[x]) for x in wanted)
+    found = {x: x.wrap(total) for x, total in _owned(gradients).items()}
+    return tuple(found.get(x) for x in wanted)

@@ -38,8 +38,8 @@ def batches(
     lengths = {len(array) for array in data}
     if len(lengths) > 1:
         raise ShapeError(f"batches: the arrays differ in length: {', '.join(str(len(array)) for array in data)}")
-    if batch_size < 1:
-        raise ValueError(f"batches: batch_size must be at least 1, got {batch_size}")
+    if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+        raise ValueError(f"batches: batch_size must be a whole number, at least 1, got {batch_size!r}")
     number = lengths.pop()
     generator = random.generator() if seed is None else np.random.default_rng(seed)
     order = generator.permutation(number) if shuffle else np.arange(number)

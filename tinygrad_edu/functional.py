@@ -19,6 +19,12 @@ from tinygrad_edu.tensor import Operand, Tensor, apply
 
 Reduction = Literal["mean", "sum", "none"]
 
+
+def _tensor(x: Any) -> Tensor:
+    """A tensor stays what it is, anything else becomes a constant."""
+    return Tensor.wrap(x) if isinstance(x, (Tensor, np.ndarray)) else Tensor(x)
+
+
 # Activations ---------------------------------------------------------------------------------------------------------
 
 
@@ -96,7 +102,7 @@ def embedding(ids: Any, weight: Tensor) -> Tensor:
     rows = np.asarray(ids)
     if rows.dtype.kind not in "iu":
         raise TypeError(f"embedding: ids must be integers, got {rows.dtype}")
-    return apply(fused.embedding, rows, weight)
+    return apply(fused.embedding, ids if isinstance(ids, Tensor) else rows, weight)
 
 
 def layer_norm(x: Operand, weight: Operand | None = None, bias: Operand | None = None, eps: float = 1e-5) -> Tensor:
@@ -108,7 +114,7 @@ def dropout(x: Operand, p: float = 0.5, training: bool = True) -> Tensor:
     """Zero each element with probability p and scale the rest by 1 / (1 - p); nothing when not training."""
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: p is a probability, got {p}")
-    x = x if isinstance(x, Tensor) else Tensor(x)
+    x = _tensor(x)
     if not training or p == 0:
         return x
     kept = random.generator().random(x.shape, dtype=np.float32) >= p
@@ -130,7 +136,12 @@ def scaled_dot_product_attention(
     A query that may attend to nothing gets zeros, and gives zero gradients.
     Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.2.1.
     """
-    mask = Tensor(attn_mask) if isinstance(attn_mask, (list, tuple, bool)) else attn_mask
+    mask = attn_mask if attn_mask is None else _tensor(attn_mask)
+    if mask is not None and mask.dtype.kind not in "bf":
+        raise TypeError(
+            f"scaled_dot_product_attention: attn_mask must be boolean (True: may attend) or floats (added to the "
+            f"scores), got {mask.dtype}: pass mask.astype(bool) or mask.astype(float)"
+        )
     if dropout_p:
         weights = apply(fused.attention_weights, query, key, mask, is_causal=is_causal)
         return dropout(weights, dropout_p) @ value
@@ -171,6 +182,9 @@ def cross_entropy(
     """
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f'cross_entropy: reduction must be "mean", "sum" or "none", got {reduction!r}')
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"cross_entropy: label_smoothing is a share, from 0 to 1, got {label_smoothing}")
+    logits = _tensor(logits)
     axis = min(1, logits.ndim - 1) if axis is None else axis
     if not -logits.ndim <= axis < logits.ndim:
         raise ShapeError(f"cross_entropy: the logits {logits.shape} have no axis {axis} with the classes")
@@ -178,6 +192,8 @@ def cross_entropy(
     classes = logits.shape[axis]
     target_array = np.asarray(target)
     if target_array.dtype.kind == "f":
+        if target_array.ndim < logits.ndim:
+            raise TypeError(f"cross_entropy: classes are integers, got {target_array.dtype}: write target.astype(int)")
         _same_shape(logits, target_array, "cross_entropy")
         share = Tensor.wrap(target if isinstance(target, Tensor) else target_array).astype(logits.dtype)
         share = (1 - label_smoothing) * share + label_smoothing / classes
@@ -223,6 +239,7 @@ def binary_cross_entropy_with_logits(logits: Operand, target: Operand, reduction
 
 def norm(x: Tensor, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The length of vectors: Euclidean for ord=2 (its gradient at 0 is 0), Σ|x| for 1, max |x| for infinity."""
+    x = _tensor(x)
     if ord == 2:
         return apply(linalg.norm, x, axis=axis, keepdims=keepdims)
     if ord == 1:

@@ -37,6 +37,8 @@ def gradcheck(
     >>> gradcheck(lambda x: (x * x).sum(), Tensor([1.0, 2.0]), order=2)
     True
     """
+    if order not in (1, 2):
+        raise ValueError(f"gradcheck: order must be 1 or 2, got {order}; for more, check a function that calls te.grad")
     leaves = [_leaf(x) for x in inputs]
     checked = [i for i, x in enumerate(leaves) if isinstance(x, Tensor) and x.requires_grad]
     if not checked:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ class Optimizer:
     def __init__(self, parameters: Iterable[Tensor] | Iterable[Group], **defaults: Any) -> None:
         if isinstance(parameters, Module):
             raise TypeError(f"{type(self).__name__}: expected parameters, got a module: pass module.parameters()")
+        if not isinstance(parameters, Iterable):
+            raise TypeError(f"{type(self).__name__}: expected a list of parameters, got {type(parameters).__name__}")
         given: list[Any] = [parameters] if isinstance(parameters, (Tensor, Mapping)) else list(parameters)
         if not given:
             raise ValueError(f"{type(self).__name__}: there is nothing to optimize: the list of parameters is empty")
@@ -61,8 +64,8 @@ class Optimizer:
             if not isinstance(p, Tensor) or not p.is_leaf or p.dtype.kind != "f":
                 raise TypeError(f"{type(self).__name__}: can only optimize float leaf tensors, got {p!r:.80}")
         for name in ("lr", "momentum", "weight_decay", "eps"):
-            if not group.get(name, 0) >= 0:
-                raise ValueError(f"{type(self).__name__}: {name} must not be negative, got {group[name]}")
+            if not (isinstance(group.get(name, 0), Real) and group.get(name, 0) >= 0):
+                raise ValueError(f"{type(self).__name__}: {name} must be a number, not negative, got {group[name]!r}")
         return {**group, "params": params}
 
     def update(self, array: np.ndarray, gradient: np.ndarray, state: dict[str, np.ndarray], group: Group) -> None:
@@ -77,8 +80,8 @@ class Optimizer:
             for p in group["params"]:
                 state = next(states)
                 if p.grad is not None:
+                    changes.mark(p.data)  # first, so that an interrupted update is one too
                     self.update(p.data, p.grad.data, state, group)
-                    changes.mark(p.data)
 
     def zero_grad(self) -> None:
         """Forget all gradients, so that the next backward pass starts from none."""
@@ -167,15 +170,17 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        if not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"{type(self).__name__}: betas must be at least 0 and below 1, got {betas}")
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"{type(self).__name__}: betas must be two numbers, at least 0 and below 1, got {betas}")
         super().__init__(parameters, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
     def update(self, array: np.ndarray, gradient: np.ndarray, state: dict[str, np.ndarray], group: Group) -> None:
         """One step of w."""
         if not state:
-            state.update(m=np.zeros_like(array), v=np.zeros_like(array), t=np.zeros((), int))
+            wide = np.result_type(array, np.float32)  # in float16, g² overflows and eps is 0
+            state.update(m=np.zeros(array.shape, wide), v=np.zeros(array.shape, wide), t=np.zeros((), int))
         (beta1, beta2), m, v, t = group["betas"], state["m"], state["v"], state["t"]
+        gradient = gradient.astype(m.dtype, copy=False)
         t += 1
         if group["weight_decay"] and self.decoupled:
             array *= 1 - group["lr"] * group["weight_decay"]

@@ -6,8 +6,9 @@ anything is recorded.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -211,6 +212,11 @@ class Tensor:
 
     __hash__ = object.__hash__
 
+    def __getattr__(self, name: str) -> Any:
+        """Only called for what a tensor does not have: says what it is called here."""
+        hint = f": the name here is {_OTHER_NAMES[name]}" if name in _OTHER_NAMES else ""
+        raise AttributeError(f"a Tensor has no attribute {name!r}{hint}")
+
     # Gradients -------------------------------------------------------------------------------------------------------
 
     @property
@@ -248,7 +254,8 @@ class Tensor:
 
         gradient: dL/d self; 1 by default, for a tensor of one element.
         retain_grads: keep the gradients of all intermediate tensors too.
-        create_graph: record the backward pass itself, so that gradients can be differentiated again.
+        create_graph: record the backward pass itself, so that gradients can be differentiated again. Each `.grad` is
+            then part of a graph that begins at its own tensor, and freed only with both: te.grad makes no such circle.
 
         The graph survives: it can be drawn afterwards, and a second call adds the same gradients once more.
         """
@@ -268,6 +275,8 @@ class Tensor:
 
     def retain_grad(self) -> None:
         """Keep the gradient of this intermediate tensor at the next `backward()`."""
+        if not self.requires_grad:
+            raise GraphError("retain_grad: this tensor does not require a gradient, so none will arrive")
         self.retains_grad = True
 
     def detach(self) -> Tensor:
@@ -281,6 +290,8 @@ class Tensor:
         """
         if not self.requires_grad:
             raise GraphError("register_hook: this tensor does not require a gradient, so none will arrive")
+        if not callable(hook):
+            raise TypeError(f"register_hook: a hook is a function of the gradient, got {type(hook).__name__}")
 
         def call(gradient: Any) -> Any:
             changed = hook(Tensor.wrap(gradient))
@@ -329,10 +340,10 @@ class Tensor:
         return binary(elementwise.pow, other, self)
 
     def __matmul__(self, other: Operand) -> Tensor:
-        return binary(linalg.product, self, other)
+        return binary(linalg.product_op(self, other), self, other)
 
     def __rmatmul__(self, other: Operand) -> Tensor:
-        return binary(linalg.product, other, self)
+        return binary(linalg.product_op(other, self), other, self)
 
     def __neg__(self) -> Tensor:
         return apply(elementwise.neg, self)
@@ -421,7 +432,10 @@ class Tensor:
 
     def astype(self, dtype: DTypeLike) -> Tensor:
         """The same values in another dtype; the gradient comes back in the old one."""
-        return apply(elementwise.astype, self, dtype=np.dtype(dtype))
+        try:
+            return apply(elementwise.astype, self, dtype=np.dtype(dtype))
+        except TypeError:
+            raise TypeError(f"astype: {dtype!r} is no dtype of real numbers or booleans") from None
 
     # Along an axis ---------------------------------------------------------------------------------------------------
 
@@ -457,12 +471,14 @@ class Tensor:
         """Where the smallest element is: integers, without a gradient."""
         return apply(reductions.argmin, self, axis=axis, keepdims=keepdims)
 
-    def prod(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
-        """The product along an axis, or of all elements; zeros have their right gradient."""
-        if axis is None:
-            flat = apply(reductions.prod, self.reshape(-1), axis=0, keepdims=False)
-            return flat.reshape((1,) * self.ndim) if keepdims else flat
-        return apply(reductions.prod, self, axis=axis, keepdims=keepdims)
+    def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The product along an axis, several, or all; zeros have their right gradient."""
+        if isinstance(axis, int):
+            return apply(reductions.prod, self, axis=axis, keepdims=keepdims)
+        result = self
+        for one in sorted(movement.normalize_axes(axis, self.ndim), reverse=True):
+            result = result.prod(one, keepdims)
+        return result
 
     def cumsum(self, axis: int | None = None) -> Tensor:
         """The running sum along an axis, or of the flattened tensor."""
@@ -529,7 +545,15 @@ class Tensor:
 
     def split(self, indices_or_sections: Any, axis: int = 0) -> list[Tensor]:
         """Cut into equal parts, or at the given indices, as np.split."""
-        cuts = np.split(np.arange(self.shape[axis]), indices_or_sections)
+        if not -self.ndim <= axis < self.ndim:
+            raise ShapeError(f"split: shape {self.shape} has no axis {axis}")
+        try:
+            cuts = np.split(np.arange(self.shape[axis]), indices_or_sections)
+        except ValueError:
+            raise ShapeError(
+                f"split: axis {axis} of shape {self.shape} does not divide into {indices_or_sections} equal parts: "
+                "pass the indices to cut at instead"
+            ) from None
         lead = (slice(None),) * (axis % self.ndim)
         pieces = [slice(cut[0], cut[-1] + 1) if len(cut) else slice(0, 0) for cut in cuts]
         return [self[lead + (piece,)] for piece in pieces]
@@ -551,7 +575,11 @@ class Tensor:
                 "assigning into a tensor that is part of a graph would make its gradient wrong: build a new one with "
                 "te.where or te.concatenate, or assign under te.no_grad() to a leaf"
             )
-        self.data[_plain_index(index)] = value._data if isinstance(value, Tensor) else value
+        try:
+            self.data[_plain_index(index)] = value._data if isinstance(value, Tensor) else value
+        except (ValueError, IndexError) as error:
+            kind = IndexError if isinstance(error, IndexError) else ShapeError
+            raise kind(f"cannot assign {np.shape(value)} into a tensor of shape {self.shape}: {error}") from None
         changes.mark(self.data)
 
     # NumPy's functions and array * tensor ----------------------------------------------------------------------------
@@ -560,11 +588,13 @@ class Tensor:
         """np.exp(tensor), array * tensor: the op with the ufunc's meaning, recorded."""
         if out is not None:
             raise TypeError(
-                f"np.{ufunc.__name__} cannot write a Tensor into an array: write the result as a new tensor"
+                f"np.{ufunc.__name__} cannot write a Tensor into an array: take its array, as in "
+                "w.data -= learning_rate * w.grad.data, or make a new tensor"
             )
         if method == "__call__" and ufunc in _UFUNCS and not kwargs:
             return apply(_UFUNCS[ufunc], *inputs) if ufunc is not np.matmul else linalg.product(*inputs)
-        return _on_arrays(ufunc if method == "__call__" else getattr(ufunc, method), inputs, kwargs)
+        call = ufunc if method == "__call__" else getattr(ufunc, method)
+        return _on_arrays(call, inputs, kwargs, ufunc.__name__ + ("" if call is ufunc else f".{method}"))
 
     def __array_function__(self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """np.sum(tensor), np.concatenate(tensors): the method or function of that name, recorded."""
@@ -572,7 +602,7 @@ class Tensor:
             return _FUNCTIONS[function](*args, **kwargs)
         if isinstance(args[0] if args else None, Tensor) and function.__name__ in _METHODS:
             return getattr(args[0], function.__name__)(*args[1:], **kwargs)
-        return _on_arrays(function, args, kwargs)
+        return _on_arrays(function, args, kwargs, function.__name__)
 
 
 # Recording -----------------------------------------------------------------------------------------------------------
@@ -585,54 +615,89 @@ def apply(op: Op, *inputs: Any, **options: Any) -> Tensor:
     """
     values, needs_grad, operands = [], False, []
     for x in inputs:
-        if isinstance(x, (np.ndarray, np.generic)):
-            if x.dtype.kind not in "biuf":
-                raise TypeError(f"{op.name}: expected real numbers or booleans, got an array of {x.dtype}")
-            x = Tensor.wrap(x)
+        if not isinstance(x, Tensor):
+            x = _operand(op, x)
         if isinstance(x, Tensor):
             values.append(x._data)
             needs_grad = needs_grad or x.requires_grad
-        elif x is None or isinstance(x, (int, float)):
-            values.append(x)
         else:
-            raise TypeError(f"{op.name}: expected tensors, arrays or numbers, got {type(x).__name__} {x!r:.80}")
+            values.append(x)
         operands.append(x)
+    for name, value in options.items():
+        if isinstance(value, Tensor):
+            if value.requires_grad and state.recording:
+                raise GraphError(f"{op.name}: {name} is a constant, no gradient flows to it; pass an array")
+            options[name] = value._data
     try:
         result = op.forward(*values, **options)
-    except (ValueError, TypeError, IndexError) as error:
+        result, saved = result if op.saves else (result, ())
+        kind = result.dtype.kind
+    except (ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
         raise _explained(op, values, options, error) from None
+    if kind not in "biuf" or not isinstance(saved, tuple) or len(saved) != len(op.saves):
+        raise TypeError(f"{op.name}: forward must return an array of real numbers, and saved ones {op.saves}")
 
-    saved: tuple[Any, ...] = ()
-    if op.saves:
-        result, saved = result
     output = Tensor.wrap(result)
-    if needs_grad and state.recording and op.differentiable and result.dtype.kind == "f":
+    if needs_grad and state.recording and op.differentiable and kind == "f":
         output.requires_grad = True
         output.op, output.inputs, output.options, output.saved = op, tuple(operands), options, saved
         output.scope = state.scope
     return output
 
 
-def binary(op: Callable[..., Any], left: Any, right: Any) -> Tensor:
+def _operand(op: Op, x: Any) -> Tensor | float | None:
+    """What an op takes besides tensors: an array, which becomes a constant; a Python number or None, which stays."""
+    if isinstance(x, (np.ndarray, np.generic)):
+        if x.dtype.kind not in "biuf":
+            raise TypeError(f"{op.name}: expected real numbers or booleans, got an array of {x.dtype}")
+        return Tensor.wrap(x)
+    if x is None or isinstance(x, (int, float)):
+        return x
+    raise TypeError(f"{op.name}: expected tensors, arrays or numbers, got {type(x).__name__} {x!r:.80}")
+
+
+def binary(op: Op, left: Any, right: Any) -> Tensor:
     """An operator between a tensor and something else; lets Python try the other side if that is no operand."""
     for x in (left, right):
         if not isinstance(x, (Tensor, np.ndarray, np.generic, int, float)):
+            if isinstance(x, (list, tuple)):  # Python would try to repeat it
+                raise TypeError(f"a {type(x).__name__} does not compute: write Tensor({x!r:.60})")
             return NotImplemented  # type: ignore[no-any-return]
-    result: Tensor = op(left, right)
-    return result
+    return apply(op, left, right)
 
 
 def _explained(op: Op, values: list[Any], options: dict[str, Any], error: Exception) -> Exception:
     """NumPy's error in the user's terms: the op, the module, the shapes, and what to do."""
-    hint = op.hint(*values, **options) if op.hint else ""
+    hint = ""
+    with contextlib.suppress(AttributeError, TypeError):  # a hint, too, may need arrays
+        hint = op.hint(*values, **options) if op.hint else ""
+    if isinstance(error, AttributeError):
+        plain = any(not isinstance(value, (np.ndarray, np.generic)) for value in values)
+        hint = "expected tensors or arrays throughout" if plain else f"forward must return an array ({error})"
     where = f" (in {state.scope.path or state.scope.label})" if state.scope is not None else ""
     got = ", ".join(describe(value) for value in values)
     message = f"{op.name}{where}: {hint or error} [got {got}]"
-    if isinstance(error, IndexError):
-        return (
-            type(error)(message) if type(error) is IndexError else ShapeError(message)
-        )  # AxisError takes more arguments
-    return TypeError(message) if isinstance(error, TypeError) else ShapeError(message)
+    if type(error) is IndexError:
+        return IndexError(message)
+    return ShapeError(message) if isinstance(error, ValueError) else TypeError(message)  # an AxisError is a ValueError
+
+
+# What PyTorch calls it -> what NumPy, and so we, call it.
+_OTHER_NAMES = {
+    "clone": "Tensor(x)",
+    "dim": "x.ndim",
+    "double": "x.astype(np.float64)",
+    "expand": "x.broadcast_to(shape)",
+    "float": "x.astype(np.float32)",
+    "long": "x.astype(np.int64)",
+    "numel": "x.size",
+    "permute": "x.transpose(*axes)",
+    "softmax": "functional.softmax(x, axis=-1)",
+    "t": "x.T",
+    "to": "x.astype(dtype); there is one device",
+    "unsqueeze": "x.expand_dims(axis)",
+    "view": "x.reshape(*shape)",
+}
 
 
 # Arguments -----------------------------------------------------------------------------------------------------------
@@ -685,7 +750,7 @@ def _plain_index(index: Any) -> Any:
     return index
 
 
-def _on_arrays(function: Any, args: Any, kwargs: Any) -> Any:
+def _on_arrays(function: Any, args: Any, kwargs: Any, name: str) -> Any:
     """Run a NumPy function that has no op on plain arrays, unless a gradient would be lost."""
 
     def plain(x: Any) -> Any:
@@ -693,14 +758,14 @@ def _on_arrays(function: Any, args: Any, kwargs: Any) -> Any:
             return type(x)(plain(y) for y in x)
         if not isinstance(x, Tensor):
             return x
-        if x.requires_grad and state.recording and function.__name__ not in _WITHOUT_GRADIENT:
+        if x.requires_grad and state.recording and name not in _WITHOUT_GRADIENT:
             raise TypeError(
-                f"np.{function.__name__} is not differentiable here: use an op of tinygrad_edu, or pass tensor.data to "
+                f"np.{name} is not differentiable here: use an op of tinygrad_edu, or pass tensor.data to "
                 "compute without a gradient"
             )
         return x._data
 
-    return function(*plain(args), **{name: plain(x) for name, x in kwargs.items()})
+    return function(*plain(args), **{key: plain(x) for key, x in kwargs.items()})
 
 
 _UFUNCS: dict[np.ufunc, Op] = {
@@ -727,7 +792,8 @@ _METHODS = frozenset(
 )
 _WITHOUT_GRADIENT = frozenset(
     "shape ndim size isnan isfinite isinf floor ceil rint signbit allclose array_equal isclose argsort nonzero any all "
-    "array_repr array_str array2string result_type can_cast may_share_memory shares_memory count_nonzero".split()
+    "array_repr array_str array2string result_type can_cast may_share_memory shares_memory count_nonzero "
+    "zeros_like ones_like full_like empty_like".split()
 )
 _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.amax: Tensor.max,
@@ -740,18 +806,21 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
 # Functions of several tensors ----------------------------------------------------------------------------------------
 
 
-def _joinable(tensors: Sequence[Any], name: str) -> list[Any]:
-    if isinstance(tensors, Tensor) or not len(tensors):
-        raise TypeError(f"te.{name} takes a list of at least one tensor")
-    return [x if isinstance(x, (Tensor, np.ndarray)) else Tensor(x) for x in tensors]
+def _joinable(tensors: Iterable[Any], name: str) -> list[Any]:
+    listed = list(tensors) if isinstance(tensors, Iterable) and not isinstance(tensors, Tensor) else []
+    if not listed:
+        raise TypeError(f"te.{name} takes a list of at least one tensor, got {type(tensors).__name__}")
+    return [x if isinstance(x, (Tensor, np.ndarray)) else Tensor(x) for x in listed]
 
 
-def concatenate(tensors: Sequence[Any], axis: int = 0) -> Tensor:
-    """Join along an axis that exists; all other axes must agree."""
-    return apply(movement.concatenate, *_joinable(tensors, "concatenate"), axis=axis)
+def concatenate(tensors: Iterable[Any], axis: int | None = 0) -> Tensor:
+    """Join along an axis that exists, where all other axes must agree; or, with None, as one flat row."""
+    joined = _joinable(tensors, "concatenate")
+    joined = [x.reshape(-1) for x in joined] if axis is None else joined
+    return apply(movement.concatenate, *joined, axis=axis or 0)
 
 
-def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
+def stack(tensors: Iterable[Any], axis: int = 0) -> Tensor:
     """Join equal shapes along a new axis."""
     return apply(movement.stack, *_joinable(tensors, "stack"), axis=axis)
 
@@ -778,6 +847,8 @@ def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
 
 def einsum(subscripts: str, *operands: Any) -> Tensor:
     """Sums of products in Einstein's notation, as np.einsum: `te.einsum("bij,bjk->bik", a, b)`."""
+    if not isinstance(subscripts, str):
+        raise TypeError(f'einsum: the subscripts come first, as in "ij,jk->ik"; got {type(subscripts).__name__}')
     explicit = linalg.explicit_subscripts(subscripts, [np.ndim(x) for x in operands])
     return apply(linalg.einsum, *operands, subscripts=explicit)
 

@@ -38,7 +38,7 @@ def op_card(card: Card, trace: Trace, style: Style) -> str:
 
 
 def leaf_card(card: Card, style: Style) -> str:
-    """A parameter, an input or data: name, value, gradient."""
+    """A parameter, a variable or data: name, value, gradient."""
     p = style.palette
     color, tint = (p.value, p.parameter_tint) if card.kind == "parameter" else (p.muted, p.input_tint)
     scalar = np.ndim(card.value) == 0
@@ -236,8 +236,7 @@ def _pictures(card: Card, style: Style) -> str:
         columns += [(cell(width=8),) * 3, _gate(gates[0], card, style)]
     rows = [row(*line) for line in zip(*columns, strict=True)]
     if card.gradient is None:
-        reason = shown if "no gradient" in shown else f"gradient: {shown}"
-        rows.append(row(cell(run(reason, NOTE, p.muted), id=f"g-{card.id}")))
+        rows.append(row(cell(run(f"gradient: {shown}", NOTE, p.muted), id=f"g-{card.id}")))
     return table(*rows, cellpadding=2)
 
 
@@ -301,8 +300,9 @@ def _factor(sign: str, name: str, value: str, note: str, p: Palette) -> str:
 
 
 def _reason(edge: Edge) -> str:
-    """Where a factor comes from: the op, and its rule unless that is a number."""
+    """Where a factor comes from: the op, and its rule unless that is a number, or of a gate the condition."""
     rule = edge.rule.partition(" = ")[2]
+    rule = rule.partition("   ")[2] or rule
     return edge.target.op if rule.removeprefix("−").isdecimal() else f"{edge.target.op}:  {rule}"
 
 

@@ -77,14 +77,15 @@ def _pool(matrix: np.ndarray) -> np.ndarray:
 
 
 def caption(array: Any, style: Style) -> str:
-    """What stands under a picture: the norm, and how many elements share a cell of it."""
+    """What stands under a picture: the norm of real numbers, and how many elements share a cell of it."""
     array = np.asarray(array)
     if array.size == 0:
         return ""
     rows, columns = array.size // array.shape[-1], array.shape[-1]
     pooled = style.detailed and array.size > FEW and max(rows, columns) > POOLED
     means = f"  {min(rows, POOLED)} × {min(columns, POOLED)} block means" if pooled else ""
-    return f"norm {text.number(text.norm(array))}{means}"
+    norm = f"norm {text.number(text.norm(array))}" if array.dtype.kind == "f" else ""  # class numbers have none
+    return (norm + means).strip()
 
 
 def legend(p: Palette) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections import Counter
+from functools import cache
 from typing import Any
 
 import numpy as np
 
+from tinygrad_edu import functional
 from tinygrad_edu.ops.op import Op
 from tinygrad_edu.ops.symbolic import Symbol, print_rule, write
 from tinygrad_edu.tensor import Tensor
@@ -16,6 +19,7 @@ from viz.parts import Card, Edge, Trace
 
 _G = "\ue000"  # stands for the arriving gradient while a rule prints itself: no user's name can be mistaken for it
 _GATE = re.compile(r"\[[^\[\]]*\]")  # a condition, such as [a > 0]: 1 where it holds, else 0
+_OPPOSITE = str.maketrans("><=≥≤", "≤≥≠<>")
 _LONGEST_TITLE = 64
 _LONGEST_OPTIONS = 32
 _WORDS = {"mul": "multiply", "sub": "subtract", "div": "divide", "neg": "negate", "pow": "power"}
@@ -30,7 +34,7 @@ def write_forward(card: Card, sources: dict[Tensor, Card]) -> None:
     assert op is not None
     operands = [_named(sources[x]) if isinstance(x, Tensor) else _constant(x) for x in card.tensor.inputs]
     card.formula = f"{card.symbol} = {_dotted(_written(op, operands)[0], card)}"
-    card.op = " · ".join([_WORDS.get(op.name, op.name), *_options(card.tensor.options)])
+    card.op = " · ".join([_WORDS.get(op.name, op.name), *_options(op.name, card.tensor.options)])
 
 
 def expression(cards: dict[Tensor, Card], root: Tensor) -> str:
@@ -75,14 +79,22 @@ def _dotted(formula: str, card: Card) -> str:
     return formula.replace("⊙", "·") if scalars else formula
 
 
-def _options(options: dict[str, Any]) -> list[str]:
-    """The options worth reading: short plain values that are not off (None, False, 0.0), as many as fit a line."""
+def _options(op: str, options: dict[str, Any]) -> list[str]:
+    """The options worth reading: short plain values that somebody chose and that are not off, as many as fit a line."""
     shown: list[str] = []
     for key, value in options.items():
         off = value is False or (isinstance(value, float) and value == 0)
-        if isinstance(value, (int, float, str, tuple)) and not off:
+        if isinstance(value, (int, float, str, tuple)) and not off and value != _defaults(op).get(key):
             shown.append(f"{key}={value}")
     return [part for n, part in enumerate(shown) if sum(map(len, shown[: n + 1])) <= _LONGEST_OPTIONS]
+
+
+@cache
+def _defaults(op: str) -> dict[str, Any]:
+    """What the options are when the function or method of this name is called without them."""
+    public = getattr(functional, op, None) or getattr(Tensor, op, None)
+    parameters = inspect.signature(public).parameters if inspect.isfunction(public) else {}
+    return {name: parameter.default for name, parameter in parameters.items()}
 
 
 # Backward ---------------------------------------------------------------------------------------------------
@@ -137,7 +149,12 @@ def _write_scalar_rule(edge: Edge, printed: Symbol, side: str, result: Trace) ->
     if printed.value is not None and not result.stale:
         edge.local = np.asarray(printed.value).reshape(())[()]
         if _GATE.fullmatch(local):
-            edge.rule += "   (gate open)" if edge.local else "   (gate closed)"
+            edge.rule = f"{edge.rule.removesuffix(local)}{_decided(local[1:-1], bool(edge.local))}"
+
+
+def _decided(condition: str, holds: bool) -> str:
+    """A gate whose condition, such as `z > 0`, is known to hold or not."""
+    return f"1   (gate open: {condition})" if holds else f"0   (gate closed: {condition.translate(_OPPOSITE)})"
 
 
 def _write_tensor_rule(edge: Edge, printed: Symbol, side: str, result: Trace) -> None:

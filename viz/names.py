@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,13 @@ from viz.parts import Card
 
 # The layers whose parameters can be told by their place among the inputs of an op.
 _LAYERS = {"Linear": ("", "weight", "bias"), "LayerNorm": ("", "weight", "bias"), "Embedding": ("", "weight")}
+
+
+def chosen(names: Mapping[str, Any]) -> dict[str, Any]:
+    """The names that somebody chose: without _, __ and _12, as Python and notebooks call earlier results."""
+    if not isinstance(names, Mapping) or not all(isinstance(key, str) for key in names):
+        raise TypeError("viz.draw: names= takes a dict from names to tensors and modules, such as locals()")
+    return {key: value for key, value in names.items() if not re.fullmatch(r"_+\d*", key)}
 
 
 def choose_names(tensors: list[Tensor], root: Tensor, names: Mapping[str, Any]) -> dict[Tensor, str]:
@@ -60,7 +68,7 @@ def _paths(tensors: list[Tensor]) -> dict[Tensor, str]:
 def _stem(tensor: Tensor, root: Tensor) -> str:
     if tensor is root and tensor.op is not None:
         return "L" if not tensor.shape else "y"
-    return {"op": "h", "parameter": "w", "input": "x", "data": "d"}[kind_of(tensor)]
+    return {"op": "h", "parameter": "w", "variable": "x", "data": "d"}[kind_of(tensor)]
 
 
 def _numbered(stem: str, count: int, members: list[Tensor]) -> str:
@@ -71,12 +79,12 @@ def _numbered(stem: str, count: int, members: list[Tensor]) -> str:
 
 
 def kind_of(tensor: Tensor) -> str:
-    """Op for what was recorded; leaves are parameters, inputs (with a gradient) or data (without)."""
+    """Op for what was recorded; leaves are parameters, variables (with a gradient) or data (without)."""
     if tensor.op is not None:
         return "op"
     if isinstance(tensor, Parameter):
         return "parameter"
-    return "input" if tensor.requires_grad else "data"
+    return "variable" if tensor.requires_grad else "data"
 
 
 def find_model(cards: list[Card], names: Mapping[str, Any]) -> Scope | None:

@@ -71,7 +71,7 @@ THEMES = {"light": LIGHT, "dark": DARK}
 
 SANS = "Helvetica,Arial,sans-serif"
 MONO = "Menlo,DejaVu Sans Mono,Consolas,monospace"
-TITLE, NAME, FORMULA, RULE, NUMBER, NOTE = 17, 15, 13, 11, 11.5, 9.5  # points
+TITLE, NAME, FORMULA, RULE, NUMBER, NOTE = 17, 15, 13, 11, 12, 10  # points, whole: Graphviz drops fractions
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ class Card:
     value: Any
     name: str
     symbol: str  # the name within formulas
-    kind: str  # op, parameter, input or data
+    kind: str  # op, parameter, variable or data
     scope: Scope | None
     formula: str = ""  # p = w · x
     op: str = ""  # multiply, and the options it was called with

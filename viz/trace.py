@@ -16,7 +16,7 @@ from tinygrad_edu.errors import GraphError
 from tinygrad_edu.tensor import Tensor
 from viz import text
 from viz.formulas import expression, write_forward, write_rules
-from viz.names import choose_names, find_model, kind_of
+from viz.names import choose_names, chosen, find_model, kind_of
 from viz.parts import Card, Edge, Trace
 
 _NOT_RUN = "gradients: not run (call backward() first)"
@@ -30,11 +30,11 @@ def trace(root: Tensor, names: Mapping[str, Any] | None = None, highlight: Tenso
     """
     if not isinstance(root, Tensor):
         raise TypeError(f"viz.draw: expected a Tensor, got {type(root).__name__}; draw the loss, or another result")
-    tensors = _ancestors(root)
-    cards = _cards(tensors, root, names or {})
+    tensors, names = _ancestors(root), chosen(names or {})
+    cards = _cards(tensors, root, names)
     _connect(cards)
     result = Trace(list(cards.values()), title=expression(cards, root))
-    result.model = find_model(result.cards, names or {})
+    result.model = find_model(result.cards, names)
     with np.errstate(all="ignore"):  # whatever the user's own pass already warned about
         result.status = _fill_gradients(result, cards)
         for card in result.cards:
@@ -99,7 +99,7 @@ def _fill_gradients(result: Trace, cards: dict[Tensor, Card]) -> str:
             _sweep(result, cards, seed)
         except GraphError as error:
             culprit = str(error).partition(":")[0]
-            status = f"{_STALE} ({culprit}); the values are the current ones"
+            status = f"{_STALE} ({culprit}): draw before the optimizer’s step"
             result.stale = True
             _forget_gradients(result)
     for card in result.cards:
@@ -112,7 +112,7 @@ def _why_no_sweep(result: Trace, seed: Any) -> str:
     root = result.root.tensor
     if not root.requires_grad:
         return "nothing was recorded: no tensor in this picture requires a gradient"
-    if all(card.tensor._grad is None for card in result.cards if card.kind in ("parameter", "input")):
+    if all(card.tensor._grad is None for card in result.cards if card.kind in ("parameter", "variable")):
         return _NOT_RUN
     if root.size != 1 and seed is None and root.op is not None:
         what = f"{result.root.symbol} has shape {root.shape}, and the gradient given to backward() was not kept"
@@ -152,7 +152,7 @@ def _forget_gradients(result: Trace) -> None:
 
 def _why_no_gradient(card: Card, status: str) -> str:
     if not card.tensor.requires_grad:
-        return f"{'frozen' if card.kind == 'parameter' else 'data'}: no gradient"
+        return "frozen" if card.kind == "parameter" else "not needed"
     if status == _NOT_RUN:
         return "not run"
     return "not shown" if status else "none reached it"

@@ -70,7 +70,7 @@ WRONG = {
     "nothing": ({"X": np.ones((0, 2)), "y": Y[:0]}, "got (0, 2)"),
     "y too short": ({"X": X, "y": Y[:3]}, "one class for each of the 4 samples"),
     "y of two axes": ({"X": X, "y": np.eye(4)}, "got shape (4, 4)"),
-    "y of floats": ({"X": X, "y": Y * 1.0}, "integers or texts"),
+    "y of floats": ({"X": X, "y": Y * 1.0}, "got float64; use y.astype(int)"),
     "X of texts": ({"X": np.full((4, 2), "a"), "y": Y}, "real numbers, got <U1"),
     "X complex": ({"X": X * 1j, "y": Y}, "real numbers, got complex128"),
     "infinite": ({"X": INFINITE, "y": Y}, "X[1, 1] is not a finite number"),
@@ -78,7 +78,7 @@ WRONG = {
     "not a number": ({"X": X * np.nan, "y": Y}, "X[0, 0] is not a finite number"),
     "one class": ({"X": X, "y": Y * 0}, "all samples are of class 0"),
     "a rare class": ({"X": X, "y": np.array([0, 0, 0, 1])}, "class 1 has one sample only"),
-    "pickled X": ({"X": np.array([[print, 1]] * 4), "y": Y}, "cannot read the arrays X and y"),
+    "pickled X": ({"X": np.array([[print, 1]] * 4), "y": Y}, "they hold Python objects; save X.astype(float)"),
     "pickled y": ({"X": X, "y": np.array([0, 0, None, 1])}, "cannot read the arrays X and y"),
 }
 

@@ -127,5 +127,10 @@ def test_errors_name_the_numbers():
     network = NeuralNetwork([2, 3])
     with pytest.raises(ValueError, match="classes from 0 to 2, got 0 to 3"):
         network.train(np.ones((2, 2)), [0, 3])
-    with pytest.raises(ValueError, match=r"y of shape \(2, 2\) does not hold 3 numbers"):
+    with pytest.raises(ValueError, match=r"or 3 numbers, got float64 \(2, 2\)"):
         network.train(np.ones((2, 2)), np.ones((2, 2)))
+    with pytest.raises(ValueError, match=r"as an integer \(y.astype\(int\)\), .* got float64 \(2,\)"):
+        network.train(np.ones((2, 2)), [0.0, 1.0])
+    for shape in ((4, 3), (4, 1), (4,), ()):  # one feature would broadcast to two, and nobody would see it
+        with pytest.raises(ValueError, match="expected 2 numbers for each sample, got shape"):
+            network.predict(np.ones(shape))

@@ -223,3 +223,10 @@ class TestDropout:
     def test_p_is_a_probability(self, p: float) -> None:
         with pytest.raises(ValueError, match="p is a probability"):
             nn.Dropout(p)
+
+
+@pytest.mark.parametrize("sizes", [(2.0, 3), (-2, 3), (2, "3")])
+@pytest.mark.parametrize("layer", [nn.Linear, nn.Embedding])
+def test_sizes_are_whole_numbers(layer: Any, sizes: Any) -> None:
+    with pytest.raises(ValueError, match=rf"{layer.__name__}: .* must be a whole number"):
+        layer(*sizes)

@@ -490,3 +490,13 @@ class TestRepr:
     def test_a_single_module(self, module: nn.Module, text: str) -> None:
         assert repr(module) == text
         assert repr(module).isascii()
+
+
+def test_a_list_that_was_filled_later_is_refused_when_parameters_are_asked_for() -> None:
+    class Growing(nn.Module):
+        def __init__(self) -> None:
+            self.layers: list[nn.Module] = []
+            self.layers.append(nn.Linear(2, 2))
+
+    with pytest.raises(TypeError, match=r"Growing\.layers.*ModuleList"):
+        list(Growing().parameters())

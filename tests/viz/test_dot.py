@@ -1,6 +1,7 @@
 """The DOT source: golden files, determinism, escaping, and work that grows linearly."""
 
 import hashlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,12 @@ def test_names_are_escaped(name: str) -> None:
     drawing = viz.draw(loss, title=name)
     assert "<script" not in drawing.html
     assert drawing.svg.count("<svg") == 1
+
+
+def test_type_sizes_are_whole_points() -> None:
+    sizes = re.findall(r'point-size="([^"]*)"', draw("broadcasting"))
+    assert sizes
+    assert all(size.isdecimal() for size in sizes), "Graphviz drops fractions"
 
 
 def test_two_lines_per_link_and_one_in_large_graphs() -> None:

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 import tinygrad_edu as te
+import tinygrad_edu.functional as F
 import viz
 from tests.viz.reading import fan_out, neuron, parse
-from tinygrad_edu import Op, Tensor
+from tinygrad_edu import Op, Tensor, nn
 from tinygrad_edu.nn import Parameter
 
 
@@ -15,7 +16,7 @@ def test_before_backward_there_are_values_and_rules_only() -> None:
     source = viz.draw(y, names=names).source
     assert "gradients: not run" in source
     assert "0.1025" in source
-    assert "∂y/∂z = [z &gt; 0]" in source
+    assert "∂y/∂z = 1   (gate open: z &gt; 0)" in source
     assert "backward starts here" not in source
     texts, _ = parse(source)
     assert {text.strip() for identity, text in texts.items() if identity.startswith("g-")} == {"not run"}
@@ -28,7 +29,8 @@ def test_an_exact_zero_reads_zero() -> None:
     texts, _ = parse(viz.draw(y).source)
     assert texts["g-t0"] == "0"
     assert texts["v-op2"] == "0"
-    assert "(gate closed)" in viz.draw(y).source
+    assert "= 0   (gate closed: x ≤ 0)" in viz.draw(y).source
+    assert "= 0   (gate closed: x ≠ h)" in viz.draw(x.clip(0.0, 1.0) * 2.0).source
 
 
 def test_data_and_frozen_parameters_say_so() -> None:
@@ -36,9 +38,10 @@ def test_data_and_frozen_parameters_say_so() -> None:
     y = x * Tensor(2.0, name="d") * Parameter(3.0, requires_grad=False, name="w")
     y.backward()
     source = viz.draw(y).source
-    assert "data: no gradient" in source
-    assert "frozen: no gradient" in source
+    texts, _ = parse(source)
+    assert [texts[f"g-t{n}"] for n in (0, 1, 3)] == ["6", "not needed", "frozen"]
     assert "d needs no gradient" in source
+    assert "   variable<" in source
 
 
 def test_a_value_changed_in_place_is_reported_in_words() -> None:
@@ -51,6 +54,7 @@ def test_a_value_changed_in_place_is_reported_in_words() -> None:
     assert "gradients can no longer be shown" in source
     assert "matmul (2, 2)" in source
     assert "value changed in place after it was used" in source
+    assert "draw before the optimizer’s step" in source
     assert "not shown" in source
 
 
@@ -106,6 +110,11 @@ def test_highlight_must_be_in_the_graph() -> None:
 def test_only_tensors_are_drawn() -> None:
     with pytest.raises(TypeError, match="expected a Tensor, got list"):
         viz.draw([fan_out()])
+    y, names = neuron()
+    for wrong in ([y], {y: "y"}, nn.Linear(1, 1)):
+        with pytest.raises(TypeError, match=r"from names to tensors and modules, such as locals\(\)"):
+            viz.draw(y, names=wrong)
+    assert viz.draw(y, names=names | {"number": 3}).title == viz.draw(y, names=names).title
 
 
 def test_names_come_from_the_tensor_then_from_the_user() -> None:
@@ -114,6 +123,28 @@ def test_names_come_from_the_tensor_then_from_the_user() -> None:
     source = viz.draw(y, names={"given": x, "other": w, "number": 3, "y": y}).source
     assert "y = given · own" in source
     assert "other" not in source
+
+
+def test_names_of_notebooks_for_results_are_not_names() -> None:
+    layer, x = nn.Linear(2, 1), Tensor([[1.0, 2.0]])
+    y = layer(x).relu()
+    names = {"_": y, "__": x, "_7": layer, "x": x, "layer": layer, "_8": layer}
+    drawing = viz.draw(y, names=names)
+    assert drawing.title == "y = relu(x · weightᵀ + bias)"
+    assert "layer.weight" in drawing.source
+
+
+def test_options_are_shown_where_they_are_not_the_usual_ones() -> None:
+    logits, target = Tensor([[1.0, 2.0]], requires_grad=True), np.array([1])
+    assert "cross_entropy · ()" in viz.draw(F.cross_entropy(logits, target)).source
+    smooth = F.cross_entropy(logits, target, label_smoothing=0.1, reduction="sum")
+    assert "cross_entropy · label_smoothing=0.1 · reduction=sum · ()" in viz.draw(smooth).source
+
+
+def test_whole_numbers_have_no_norm() -> None:
+    logits, labels = Tensor(np.ones((3, 2)), requires_grad=True), Tensor([0, 1, 1])
+    assert viz.draw(F.cross_entropy(logits, labels)).source.count(">norm ") == 1
+    assert ">1 × 16 block means<" in viz.draw(Tensor(np.arange(40))).source
 
 
 def test_equal_names_are_told_apart() -> None:

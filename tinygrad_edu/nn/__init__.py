@@ -1,6 +1,17 @@
 """Modules: layers and what they are built with. Names, shapes and initial values are PyTorch's."""
 
 from tinygrad_edu.nn import init
+from tinygrad_edu.nn.attention import (
+    AttentionMap,
+    HeadByHead,
+    KeyValueCache,
+    LearnedPositionalEncoding,
+    MultiHeadAttention,
+    SelfAttention,
+    SinusoidalPositionalEncoding,
+    padding_mask,
+    record_attention,
+)
 from tinygrad_edu.nn.layers import (
     ELU,
     GELU,
@@ -21,21 +32,30 @@ from tinygrad_edu.nn.module import LoadResult, Module, ModuleList, Parameter, Se
 __all__ = [
     "ELU",
     "GELU",
+    "AttentionMap",
     "Dropout",
     "Embedding",
+    "HeadByHead",
+    "KeyValueCache",
     "LayerNorm",
     "LeakyReLU",
+    "LearnedPositionalEncoding",
     "Linear",
     "LoadResult",
     "Module",
     "ModuleList",
+    "MultiHeadAttention",
     "Parameter",
     "ReLU",
+    "SelfAttention",
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SinusoidalPositionalEncoding",
     "Softmax",
     "Softplus",
     "Tanh",
     "init",
+    "padding_mask",
+    "record_attention",
 ]

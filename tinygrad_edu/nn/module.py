@@ -53,8 +53,8 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run `forward`, while every op that it records notes this module's path."""
         outer, root = state.scope, state.root
-        state.root = self if root is None else root
         try:
+            state.root = self if root is None else root
             state.scope = state.root._scope_of(self) or outer
             return self.forward(*args, **kwargs)
         finally:
@@ -74,12 +74,7 @@ class Module:
     # The tree --------------------------------------------------------------------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:
-        members = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
-        if any(isinstance(x, (Module, Parameter)) for x in members):
-            raise TypeError(
-                f"{type(self).__name__}.{name}: a plain {type(value).__name__} hides its modules from parameters(): "
-                "write nn.ModuleList([...]), or give each an attribute of its own"
-            )
+        self._refuse_hidden(name, value)
         old = self.__dict__.get(name)
         if isinstance(old, Parameter) and not (value is None or isinstance(value, Parameter)):
             raise TypeError(
@@ -93,6 +88,14 @@ class Module:
         Module._structure += 1
         object.__delattr__(self, name)
 
+    def _refuse_hidden(self, name: str, value: Any) -> None:
+        members = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+        if any(isinstance(x, (Module, Parameter)) for x in members):
+            raise TypeError(
+                f"{type(self).__name__}.{name}: a plain {type(value).__name__} hides its modules from parameters(): "
+                "write nn.ModuleList([...]), or give each an attribute of its own"
+            )
+
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The modules directly inside this one, by attribute name."""
         return ((name, value) for name, value in vars(self).items() if isinstance(value, Module))
@@ -104,6 +107,8 @@ class Module:
         seen = set() if _seen is None else _seen
         if self not in seen:
             seen.add(self)
+            for name, value in vars(self).items():
+                self._refuse_hidden(name, value)  # a list that was empty when it was assigned
             yield prefix, self
             for name, child in self.named_children():
                 above = set(seen) if shared else seen  # where all paths are wanted, only a circle ends one
@@ -160,8 +165,8 @@ class Module:
             raise ShapeError(f"load_state_dict: the state does not fit {type(self).__name__}; {'; '.join(found)}")
         for name, parameter in own.items():
             if name in values:
-                parameter.data[...] = values[name]
                 changes.mark(parameter.data)
+                parameter.data[...] = values[name]
         return result
 
     def train(self, mode: bool = True) -> Module:

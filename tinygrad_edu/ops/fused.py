@@ -15,9 +15,10 @@ from tinygrad_edu.ops.elementwise import (
     _erf,
     constant,
     divide_or_zero,
+    equal,
     erf,
     exp,
-    log,
+    log_or_zero,
     sigmoid,
     softplus,
     sqrt,
@@ -70,7 +71,8 @@ def _log_softmax(x: Any, axis: Axis) -> Any:
 
 def _logsumexp_definition(x: Any, axis: Axis, keepdims: bool) -> Any:
     largest = _largest(x, axis)
-    result = log(sum(exp(x - largest), axis=axis, keepdims=True)) + largest
+    total = sum(exp(x - largest), axis=axis, keepdims=True)
+    result = where(equal(total, 0), -np.inf, log_or_zero(total) + largest)
     return result if keepdims else sum(result, axis=axis, keepdims=False)
 
 
@@ -105,11 +107,18 @@ _ROOT_TWO_PI = math.sqrt(2 * math.pi)
 _ROOT_TWO_OVER_PI = math.sqrt(2 / math.pi)
 _CUBIC = 0.044715
 
+
+def _gelu(x: Any) -> Any:
+    share = 0.5 * (1 + _erf(x / _ROOT_TWO))
+    return x * share, (share,)
+
+
 gelu: Op = Op(
     "gelu",
-    lambda x: x * (0.5 * (1 + _erf(x / _ROOT_TWO))),
-    vjp=(lambda g, y, x: g * (0.5 * (1 + erf(x / _ROOT_TWO)) + x * exp(-square(x) / 2) / _ROOT_TWO_PI),),
-    formula=("G ⊙ (0.5 ⊙ (1 + erf(x / 1.414)) + x ⊙ exp(−x² / 2) / 2.507)",),
+    _gelu,
+    vjp=(lambda g, y, x, share: g * (share + x * exp(-square(x) / 2) / _ROOT_TWO_PI),),
+    formula=("G ⊙ (Φ + x ⊙ exp(−x² / 2) / 2.507)",),
+    saves=("Φ",),
     compose=lambda x: x * (0.5 * (1 + erf(x / _ROOT_TWO))),
 )
 
@@ -136,14 +145,18 @@ gelu_tanh: Op = Op(
 
 
 def _linear(x: Any, weight: Any, bias: Any) -> Any:
-    y = np.matmul(x, weight.mT)  # (..., in) @ (in, out) -> (..., out)
+    if weight.ndim != 2:
+        raise ValueError("np.matmul would take a stack of weights")
+    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])  # (..., in) -> (N, in): one product, not a stack of them
+    y = np.matmul(rows, weight.T).reshape(*x.shape[:-1], weight.shape[0])  # (N, in) @ (in, out) -> (..., out)
     return y if bias is None else np.add(y, bias, out=y if bias.dtype == y.dtype else None)
 
 
 def _linear_backward(g: Any, y: Any, x: Any, weight: Any, bias: Any, needed: tuple[bool, ...]) -> Any:
-    g_rows, x_rows = g.reshape(-1, g.shape[-1]), x.reshape(-1, x.shape[-1])  # (..., out) -> (N, out)
+    n = math.prod(x.shape[:-1])
+    g_rows, x_rows = g.reshape(n, g.shape[-1]), x.reshape(n, x.shape[-1])  # (..., out) -> (N, out)
     return (
-        np.matmul(g, weight) if needed[0] else None,
+        np.matmul(g_rows, weight).reshape(x.shape) if needed[0] else None,  # (N, out) @ (out, in) -> (..., in)
         np.matmul(g_rows.T, x_rows) if needed[1] else None,  # (out, N) @ (N, in) -> (out, in)
         g if needed[2] else None,
     )
@@ -185,7 +198,7 @@ linear: Op = Op(
 
 
 def _layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
-    if any(v is not None and v.shape != x.shape[-1:] for v in (weight, bias)):
+    if not x.ndim or any(v is not None and v.shape != x.shape[-1:] for v in (weight, bias)):
         raise ValueError("weight or bias would be broadcast")
     centred = x - np.mean(x, axis=-1, keepdims=True)
     scale = 1 / np.sqrt(np.mean(np.square(centred), axis=-1, keepdims=True) + eps)
@@ -206,6 +219,8 @@ def _layer_norm_definition(x: Any, weight: Any, bias: Any, eps: float) -> Any:
 
 
 def _layer_norm_hint(x: Any, weight: Any, bias: Any, eps: float) -> str:
+    if not x.ndim:
+        return "needs a last axis to work on"
     got = " and ".join(f"{name} {np.shape(v)}" for name, v in (("weight", weight), ("bias", bias)) if v is not None)
     return f"weight and bias must have the shape of the last axis {x.shape[-1:]}, got {got}"
 
@@ -251,12 +266,12 @@ def _cross_entropy(logits: Any, target: Any, ignore_index: int, label_smoothing:
         loss, slope = np.where(kept, loss, 0), np.where(kept[..., None], slope, 0)
     if reduction == "none":
         return loss, (slope,)
-    total = np.sum(loss)
     if reduction == "sum":
-        return total, (slope,)
+        return np.sum(loss), (slope,)
     with np.errstate(invalid="ignore"):  # no target left: 0 / 0 is NaN, as in PyTorch, with zero gradients
-        number = logits.dtype.type(np.count_nonzero(kept))
-        return total / number, (np.divide(slope, np.maximum(number, 1), out=slope),)
+        number = np.result_type(logits, np.float32).type(np.count_nonzero(kept))  # float16 ends at 65504
+        mean_loss = np.sum(loss, dtype=np.result_type(loss, number)) / number
+        return mean_loss.astype(loss.dtype), (np.divide(slope, np.maximum(number, 1), out=slope),)
 
 
 def _cross_entropy_definition(
@@ -320,7 +335,7 @@ binary_cross_entropy_with_logits: Op = Op(
 embedding: Op = Op(
     "embedding",
     lambda ids, weight: weight[_within(ids, weight.shape[0], "id", "rows")],
-    vjp=(None, lambda g, y, ids, weight: scatter(g, index=np.asarray(ids), shape=weight.shape)),
+    vjp=(None, lambda g, y, ids, weight: scatter(g, index=ids, shape=weight.shape)),
     formula=("", "scatter(G)"),
     notation="{1}[{0}]",
 )
@@ -333,7 +348,7 @@ dropout: Op = Op(  # kept: the mask that was drawn; scale = 1 / (1 - p), so that
 
 # attention: softmax(q kᵀ / √d + mask) v (Vaswani et al. 2017, arXiv:1706.03762, section 3.2.1) -----------------------
 
-width: Op = Op("width", lambda x: np.result_type(x, np.float32).type(x.shape[-1]), notation="d")
+width: Op = Op("width", lambda x: np.result_type(x, np.float16).type(x.shape[-1]), notation="d")
 
 
 def _scores(q: Any, k: Any, mask: Any, is_causal: bool) -> Any:

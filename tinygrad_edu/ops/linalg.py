@@ -81,10 +81,15 @@ outer: Op = Op(
 )
 
 
-def product(a: Any, b: Any) -> Any:
-    """a @ b with NumPy's meaning for every number of axes: picks the op of this page that it is."""
+def product_op(a: Any, b: Any) -> Op:
+    """Which op of this page a @ b is, with NumPy's meaning for every number of axes."""
     vectors = np.ndim(a) == 1, np.ndim(b) == 1
-    return {(True, True): dot, (False, True): matvec, (True, False): vecmat}.get(vectors, matmul)(a, b)
+    return {(True, True): dot, (False, True): matvec, (True, False): vecmat}.get(vectors, matmul)
+
+
+def product(a: Any, b: Any) -> Any:
+    """a @ b with NumPy's meaning for every number of axes."""
+    return product_op(a, b)(a, b)
 
 
 # einsum --------------------------------------------------------------------------------------------------------------

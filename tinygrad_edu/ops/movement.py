@@ -207,6 +207,12 @@ def _join_hint(*inputs: Any, axis: int) -> str:
     return f"all shapes must agree but for axis {axis}: {', '.join(str(x.shape) for x in inputs)}"
 
 
+def _stack_hint(*inputs: Any, axis: int) -> str:
+    if all(x.shape == inputs[0].shape for x in inputs):
+        return f"with one more axis, shape {inputs[0].shape} has no axis {axis}"
+    return f"all shapes must be equal: {', '.join(str(x.shape) for x in inputs)}"
+
+
 concatenate: Op = Op(
     "concatenate",
     lambda *inputs, axis: np.concatenate(inputs, axis),
@@ -219,5 +225,5 @@ stack: Op = Op(
     lambda *inputs, axis: np.stack(inputs, axis),
     vjp=lambda g, y, *inputs, axis, index: getitem(g, index=_along(index, axis, g.ndim)),
     formula=("G[…]",),
-    hint=lambda *inputs, axis: f"all shapes must be equal: {', '.join(str(x.shape) for x in inputs)}",
+    hint=_stack_hint,
 )

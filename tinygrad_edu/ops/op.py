@@ -54,6 +54,10 @@ class Op:
     compose: Callable[..., Any] | None = None
     hint: Callable[..., str] | None = None
 
+    def __post_init__(self) -> None:
+        if self.vjp == () and (self.backward or self.compose):
+            raise TypeError(f"{self.name}: backward= and compose= only add to the rules: say what these are with vjp=")
+
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Apply the op: on arrays the result is an array; an input with `__apply_op__` decides for itself."""
         for value in inputs:
@@ -68,7 +72,9 @@ class Op:
         if callable(self.vjp):
             shared = self.vjp
             return lambda *arguments, **options: shared(*arguments, index=index, **options)
-        return self.vjp[index] if index < len(self.vjp) else None
+        if self.vjp and index >= len(self.vjp):
+            raise TypeError(f"{self.name}: vjp has {len(self.vjp)} rules, so none for input {index} (None would do)")
+        return self.vjp[index] if self.vjp else None
 
     @cached_property
     def differentiable(self) -> bool:

@@ -76,9 +76,10 @@ class Symbol:
     @staticmethod
     def __apply_op__(op: Op, inputs: tuple[Any, ...], options: dict[str, Any]) -> Symbol:
         symbols = [x if isinstance(x, Symbol) else Symbol.of(x) for x in inputs]
-        options = {name: x.value if isinstance(x, Symbol) else x for name, x in options.items()}
-        result = op.forward(*(x.value for x in symbols), **options)
+        settings = {name: x.value if isinstance(x, Symbol) else x for name, x in options.items()}
+        result = op.forward(*(x.value for x in symbols), **settings)
         text, bound = write(op, [(x.text, x.bound) for x in symbols])
+        symbols += [x for x in options.values() if isinstance(x, Symbol)]
         reads: frozenset[str] = frozenset().union(*(x.reads for x in symbols))
         shape_only = op.notation in ("n", "d")
         return Symbol(text, result[0] if op.saves else result, bound, frozenset() if shape_only else reads)
@@ -96,7 +97,7 @@ class Symbol:
     mT = property(lambda self: swapaxes(self, axis1=-1, axis2=-2))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        return np.asarray(self.value, dtype)
+        raise TypeError(f"{self.text}: a rule that calls NumPy itself cannot be printed; write it in ops")
 
     def __repr__(self) -> str:
         return self.text
