@@ -2,5 +2,6 @@
 
 from models.mlp import MLP
 from models.neuron import Layer, NeuralNetwork, Neuron
+from models.transformer import Transformer, TransformerConfig
 
-__all__ = ["MLP", "Layer", "NeuralNetwork", "Neuron"]
+__all__ = ["MLP", "Layer", "NeuralNetwork", "Neuron", "Transformer", "TransformerConfig"]

@@ -1,4 +1,7 @@
-"""Train a model from the command line: `python -m models.train mlp --data digits --epochs 30 --out out/mlp`."""
+"""Train a model from the command line: `python -m models.train mlp --data digits --epochs 30 --out out/mlp`.
+
+The subcommand `mlp` is in this file, `transformer` in models/train_text.py.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ import numpy as np
 
 import tinygrad_edu as te
 import tinygrad_edu.functional as F
-from models import command, datasets, graphs, pictures
+from models import command, datasets, graphs, pictures, train_text
 from models.command import Parser, Results, UserError
 from models.datasets import Dataset
 from models.mlp import ACTIVATIONS, MLP
@@ -213,9 +216,10 @@ def add_mlp(models: Any) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command: one subcommand for each model."""
-    parser = Parser(prog="python -m models.train", description="Train a model and draw what it learned.")
+    parser = Parser(prog="python -m models.train", description="Train a model, and see what it learned.")
     models = parser.add_subparsers(title="models", required=True, metavar="MODEL")
     add_mlp(models)
+    train_text.add_transformer(models)
     return command.run(parser, arguments)
 
 

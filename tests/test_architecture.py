@@ -114,4 +114,6 @@ def test_importing_the_engine_loads_numpy_and_the_standard_library_only() -> Non
 
 def test_importing_viz_and_models_loads_no_optional_package() -> None:
     loaded = run_python("import sys, viz, models, models.train; print(*{m.split('.')[0] for m in sys.modules})").split()
-    assert not {"graphviz", "pygraphviz", "matplotlib", "sklearn", "tqdm", "torch"} & set(loaded)
+    assert not {"graphviz", "pygraphviz", "matplotlib", "safetensors", "sklearn", "tokenizers", "torch", "tqdm"} & set(
+        loaded
+    )

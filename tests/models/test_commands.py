@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models import MLP, demo, graphs, pictures, train
+from models import MLP, pictures, train
 
 ROOT = Path(__file__).parents[2]
 
@@ -226,23 +226,3 @@ def test_help_fits_a_narrow_terminal(monkeypatch, capsys):
     assert run("--help") == 0
     out = capsys.readouterr().out
     assert all(len(line) <= 60 for line in out.splitlines())
-
-
-def test_the_neuron_of_the_demo(tmp_path):
-    tensors = graphs.neuron_tensors()
-    tensors["a"].backward()
-    assert tensors["a"].item() == pytest.approx(0.2355 * 1 + 0.0665 * -2)
-    assert [tensors[name].grad.item() for name in ("w1", "w2", "b")] == [1, -2, 1]
-    svg = graphs.neuron(tmp_path / "neuron.svg").read_text(encoding="utf-8")
-    assert "0.1025" in svg
-    assert "−2" in svg
-
-
-def test_demo(tmp_path, capsys):
-    assert demo.main(["--out", str(tmp_path)]) == 0
-    assert names(tmp_path) == ["curve.svg", "mlp.svg", "neuron.svg", "predictions.svg", "weights.npz"]
-    out = capsys.readouterr().out
-    assert all(str(path) in out for path in tmp_path.iterdir())
-    classroom, mlp = (float(line.split()[1][:-1]) for line in out.splitlines() if line.startswith("   reads"))
-    assert classroom > 85
-    assert mlp >= 97
