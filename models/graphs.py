@@ -31,7 +31,7 @@ def neuron(path: Path) -> Path:
     tensors = neuron_tensors()
     tensors["a"].backward()
     title = "One neuron: a = relu(w₁·x₁ + w₂·x₂ + b)"
-    return _save(viz.draw(tensors["a"], names=tensors, highlight=tensors["w2"], title=title), path)
+    return save(viz.draw(tensors["a"], names=tensors, highlight=tensors["w2"], title=title), path)
 
 
 def mlp_backward(path: Path, model: MLP, data: Dataset, samples: int = 2) -> Path:
@@ -45,10 +45,10 @@ def mlp_backward(path: Path, model: MLP, data: Dataset, samples: int = 2) -> Pat
     loss.backward()
     names = {"model": model, "x": x, "logits": logits, "labels": loss.inputs[1], "loss": loss}
     title = f"The backward pass of an MLP, for {samples} samples"
-    return _save(viz.draw(loss, names=names, title=title), path)
+    return save(viz.draw(loss, names=names, title=title), path)
 
 
-def _save(drawing: viz.Drawing, path: Path) -> Path:
+def save(drawing: viz.Drawing, path: Path) -> Path:
     """Write the drawing; its DOT source instead, if there is no layout engine."""
     from viz import MissingEngineError
 

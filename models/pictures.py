@@ -53,7 +53,7 @@ def learning_curve(
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(color=MUTED, alpha=0.2)
 
-    _save(path, (9, 3.6), draw)
+    save(path, (9, 3.6), draw)
 
 
 def image_predictions(
@@ -81,7 +81,7 @@ def image_predictions(
                 if truth[i] != predicted[i]:
                     _mark_wrong(axes, predicted[i], truth[i])
 
-    _save(path, (9, 0.6 + 1.12 * len(rows)), draw)
+    save(path, (9, 0.6 + 1.12 * len(rows)), draw)
 
 
 def _rows(indices: list[int], columns: int) -> list[list[int]]:
@@ -124,7 +124,7 @@ def decision_boundary(
         if len(classes) <= 12:
             axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
-    _save(path, (7.5, 4.6), draw)
+    save(path, (7.5, 4.6), draw)
 
 
 def _short(text: str, longest: int = 24) -> str:
@@ -135,7 +135,7 @@ def _rgb(colour: str) -> tuple[float, ...]:
     return tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
 
 
-def _save(path: Path, inches: tuple[float, float], draw: Callable[[Any], None]) -> None:
+def save(path: Path, inches: tuple[float, float], draw: Callable[[Any], None]) -> None:
     """Draw on a new figure of this size and write it as the path's ending says (.svg, .png), replacing an older one."""
     try:
         from matplotlib import rc_context

@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 
 class Progress:
-    """Counts up to `total`, on standard error: a bar in a terminal, some ten lines anywhere else.
+    """Counts up to `total` from `done`, on standard error: a bar in a terminal, some ten lines anywhere else.
 
     >>> with Progress(3, stream=sys.stdout) as progress:
     ...     for loss in (0.5, 0.25, 0.125):
@@ -18,12 +18,12 @@ class Progress:
     epoch 3/3  loss 0.125
     """
 
-    def __init__(self, total: int, unit: str = "epoch", stream: TextIO | None = None) -> None:
+    def __init__(self, total: int, unit: str = "epoch", stream: TextIO | None = None, done: int = 0) -> None:
         self.total = total
         self.unit = unit
-        self.done = 0
+        self.done = done
         self.stream = stream or sys.stderr
-        self.bar = _bar(total, unit, self.stream) if self.stream.isatty() else None
+        self.bar = _bar(total, unit, self.stream, done) if self.stream.isatty() else None
 
     def step(self, note: str = "") -> None:
         """One more is done; `note` says how it went."""
@@ -44,11 +44,11 @@ class Progress:
             self.bar.close()
 
 
-def _bar(total: int, unit: str, stream: TextIO) -> Any | None:
+def _bar(total: int, unit: str, stream: TextIO, done: int) -> Any | None:
     """A tqdm bar, or None without tqdm. What matters comes first: in a narrow terminal the end of the line is cut."""
     try:
         from tqdm import tqdm
     except ImportError:
         return None
     form = f"{unit} {{n_fmt}}/{{total_fmt}}  {{desc}}  |{{bar}}| {{remaining}}"
-    return tqdm(total=total, file=stream, dynamic_ncols=True, bar_format=form)
+    return tqdm(total=total, initial=done, file=stream, dynamic_ncols=True, bar_format=form)

@@ -259,7 +259,7 @@ def block_backward(path: Path, block: nn.Module, x: np.ndarray) -> Path:
     loss.backward(retain_grads=True)
     names = {"block": block, "x": tokens, "output": output, "target": loss.inputs[1], "loss": loss}
     title = f"The backward pass of one transformer block, for {len(x)} tokens"
-    return graphs._save(viz.draw(loss, names=names, title=title), path)
+    return graphs.save(viz.draw(loss, names=names, title=title), path)
 
 
 # Text in pictures ----------------------------------------------------------------------------------------------------
@@ -314,4 +314,4 @@ def _save(path: Path, inches: tuple[float, float], draw: Callable[[Any], None]) 
         rcParams.update({"svg.fonttype": "none", "font.family": ["sans-serif"], "font.sans-serif": FONTS})
         draw(figure)
 
-    pictures._save(path, inches, with_text)
+    pictures.save(path, inches, with_text)

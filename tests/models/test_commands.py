@@ -135,9 +135,9 @@ def test_a_drawing_that_fails_leaves_the_old_picture(tmp_path):
         raise RuntimeError("no ink")
 
     with pytest.raises(RuntimeError, match="no ink"):
-        pictures._save(path, (4, 3), fail)
+        pictures.save(path, (4, 3), fail)
     with pytest.raises(ValueError, match="Format"):
-        pictures._save(path.with_suffix(".xyz"), (4, 3), lambda figure: None)
+        pictures.save(path.with_suffix(".xyz"), (4, 3), lambda figure: None)
     assert path.read_text() == "old"
     assert names(tmp_path) == ["curve.png"]
 
