@@ -275,3 +275,12 @@ def test_errors_in_corners_teach_too(call: Any, error: type[Exception], words: l
     with pytest.raises(error) as caught:
         call()
     assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_mse_loss_takes_a_number_on_either_side() -> None:
+    target = leaf(1).sum()
+    F.mse_loss(3.0, target).backward()
+    left = target.detach().requires_grad_()
+    F.mse_loss(left, 3.0).backward()
+    assert left.grad is not None
+    assert left.grad.item() == 2 * (left.item() - 3)
