@@ -56,10 +56,13 @@ class Settings:
     layers: int = 4  # blocks one after the other
     heads: int = 4  # of attention, in each block
     width: int = 128  # E, numbers that stand for a token
+    mlp_ratio: int = 4  # hidden units of an MLP, in widths
     dropout: float = 0.0  # share of numbers that are dropped while training
     positional: Literal["learned", "sinusoidal"] = "learned"  # how a token is told its position
     activation: str = "gelu"  # the bend in the MLP
     tie_weights: bool = False  # whether the unembedding is the embedding
+    bias: bool = True  # whether linear layers and norms have one
+    norm_eps: float = 1e-5  # keeps a norm from dividing by 0
     steps: int = 2000  # batches to learn from
     batch_size: int = 12  # B, windows of the text in each batch
     lr: float = 1e-3  # step length of AdamW after the warm-up; it falls to a tenth along a cosine
@@ -71,7 +74,7 @@ class Settings:
     checkpoint_every: int = 250  # steps between two checkpoints
 
     def __post_init__(self) -> None:
-        counts = ("vocabulary", "context", "layers", "heads", "width", "steps", "batch_size")
+        counts = ("vocabulary", "context", "layers", "heads", "width", "mlp_ratio", "steps", "batch_size")
         for name in (*counts, "eval_every", "sample_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -87,10 +90,13 @@ class Settings:
                 embed_dim=self.width,
                 num_heads=self.heads,
                 num_layers=self.layers,
+                mlp_ratio=self.mlp_ratio,
                 dropout=self.dropout,
                 positional=self.positional,
                 activation=self.activation,
                 tie_weights=self.tie_weights,
+                bias=self.bias,
+                norm_eps=self.norm_eps,
             )
         except ValueError as error:
             raise UserError(str(error)) from None
@@ -340,9 +346,11 @@ def add_transformer(models: Any) -> None:
         ("layers", "N", {"type": count}, "blocks one after the other"),
         ("heads", "N", {"type": count}, "of attention in each block"),
         ("width", "N", {"type": count}, "numbers that stand for a token"),
+        ("mlp_ratio", "N", {"type": count}, "hidden units of an MLP, in widths"),
         ("dropout", "P", {"type": command.share}, "share of numbers dropped in training"),
         ("positional", "", {"choices": ("learned", "sinusoidal")}, "how positions are told"),
         ("activation", "NAME", {"choices": tuple(ACTIVATIONS), "metavar": "NAME"}, ", ".join(ACTIVATIONS)),
+        ("norm_eps", "EPS", {"type": command.positive}, "keeps a norm from dividing by 0"),
         ("steps", "N", {"type": count}, "batches to learn from"),
         ("batch_size", "N", {"type": count}, "windows of text in each batch"),
         ("lr", "STEP", {"type": command.positive}, "learning rate after the warm-up"),
@@ -357,3 +365,4 @@ def add_transformer(models: Any) -> None:
         form = form if "choices" in form else {**form, "metavar": metavar}
         add(f"--{name.replace('_', '-')}", help=f"{text} ({getattr(Settings(), name)})", **form)
     add("--tie-weights", action="store_true", help="the unembedding is the embedding")
+    add("--no-bias", action="store_false", dest="bias", help="linear layers and norms without one")

@@ -242,7 +242,9 @@ def test_bad_input_is_one_line_and_changes_nothing(arguments, text, tmp_path, mo
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize("arguments", ["--width 16", "--seed 3", "--tokenizer word", "--tie-weights"])
+@pytest.mark.parametrize(
+    "arguments", ["--width 16", "--seed 3", "--tokenizer word", "--tie-weights", "--no-bias", "--mlp-ratio 2"]
+)
 def test_resuming_with_another_model_is_one_line(arguments, run_folder, capsys):
     assert learn("--resume", "--out", run_folder, *arguments.split()) == 1
     error = capsys.readouterr().err
@@ -393,3 +395,11 @@ def test_characters_of_several_tokens_are_printed_whole(capsys):
         printed.append(capsys.readouterr().out)
     assert printed == ["", "", "☃", "!"]
     assert np.array(writer.waiting).size == 0
+
+
+def test_every_field_of_the_config_can_be_set(text, tmp_path):
+    options = "--layers 1 --width 8 --heads 1 --context 8 --mlp-ratio 2 --no-bias --norm-eps 1e-6".split()
+    arguments = ("transformer", "--text", text, "--steps", 1, *options, "--out", tmp_path / "run")
+    assert code(train.main, *arguments) == 0
+    config = checkpoint.load(tmp_path / "run").model.config
+    assert (config.mlp_ratio, config.bias, config.norm_eps) == (2, False, 1e-6)
