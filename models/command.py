@@ -76,23 +76,21 @@ def whole_number(minimum: int) -> Callable[[str], int]:
 
 def positive(text: str) -> float:
     """An argument type: a number above zero."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return number
+    return _number(text, "above 0", lambda number: 0 < number < math.inf)
 
 
 def share(text: str) -> float:
     """An argument type: a number from 0 up to, but without, 1."""
+    return _number(text, "from 0 to below 1", lambda number: 0 <= number < 1)
+
+
+def _number(text: str, what: str, fine: Callable[[float], bool]) -> float:
     try:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not 0 <= number < 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to below 1, got {text!r}")
+    if not fine(number):
+        raise argparse.ArgumentTypeError(f"expected a number {what}, got {text!r}")
     return number
 
 

@@ -105,9 +105,8 @@ def words(results: Results, settings: train_text.Settings) -> None:
         if not tokenizer.missing(word):
             near = ", ".join(text_pictures.shown(each.text or "") for each in model.nearest(word, 5, tokenizer))
             print(f"   nearest to {word}: {near}", flush=True)
-    known = [token for token in tokenizer.tokens if token.isalpha() and len(token) > 1][
-        :SHOWN_WORDS
-    ]  # the most frequent ones
+    real_words = [token for token in tokenizer.tokens if token.isalpha() and len(token) > 1]
+    known = real_words[:SHOWN_WORDS]  # the most frequent ones
     results.add(
         "words.svg",
         "the words of the second transformer, seen from where they spread most: do neighbours mean alike?",

@@ -37,7 +37,7 @@ from models.text import (
     unigram_entropy,
 )
 from models.tokenizer import CharTokenizer, Tokenizer, WordTokenizer
-from models.transformer import ACTIVATIONS, Transformer, TransformerConfig
+from models.transformer import ACTIVATIONS, Transformer, TransformerConfig, evaluating
 from tinygrad_edu import optim
 
 VALIDATION_WINDOWS = 200  # of the validation part: a loss that is steady to about 0.02 nats
@@ -195,10 +195,8 @@ def evaluate(training: Training) -> float:
     """The loss on the validation part: always the same windows, and no random number is drawn."""
     settings, model = training.settings, training.model
     batches = fixed_batches(training.corpus.validation, settings.batch_size, settings.context, VALIDATION_WINDOWS)
-    model.eval()
-    with te.no_grad():
+    with te.no_grad(), evaluating(model):
         losses = [F.cross_entropy(model(inputs), targets, axis=-1).item() for inputs, targets in batches]
-    model.train()
     return float(np.average(losses, weights=[len(inputs) for inputs, _ in batches]))
 
 

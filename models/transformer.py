@@ -271,7 +271,7 @@ class Transformer(nn.Module):
         stops = [stop] if isinstance(stop, (int, np.integer)) else list(stop or ())
         stops = self._checked(stops).tolist() if stops else stops
         text, cache = ids.tolist(), self.new_cache()
-        with te.no_grad(), _evaluating(self):
+        with te.no_grad(), evaluating(self):
             for _ in range(max_new_tokens):
                 logits = self._next_logits(text, cache if use_cache else self.new_cache())  # (V,)
                 p = next_token_probabilities(logits, temperature, top_k, top_p)  # (V,)
@@ -302,7 +302,7 @@ class Transformer(nn.Module):
         if isinstance(text, str) and tokenizer is None:
             raise UserError("next_token_distribution: a text needs its tokenizer=; without one, pass token ids")
         ids = self._checked(tokenizer.encode(text) if isinstance(text, str) and tokenizer is not None else text)
-        with te.no_grad(), _evaluating(self):
+        with te.no_grad(), evaluating(self):
             logits = self._next_logits(ids.ravel().tolist(), self.new_cache())  # (V,)
         before = next_token_probabilities(logits)  # (V,)
         after = next_token_probabilities(logits, temperature)  # (V,)
@@ -314,7 +314,7 @@ class Transformer(nn.Module):
 
         Of a batch (B, T), arrays (B, H, T, T).
         """
-        with te.no_grad(), _evaluating(self), nn.record_attention() as maps:
+        with te.no_grad(), evaluating(self), nn.record_attention() as maps:
             self(ids)
         return [each.weights for each in maps]
 
@@ -395,7 +395,7 @@ def _text_of(id: int, tokenizer: Tokenizer | None) -> str | None:
 
 
 @contextlib.contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Inside, dropout is off; afterwards every module is as it was."""
     before = [(module, module.training) for module in model.modules()]
     model.eval()

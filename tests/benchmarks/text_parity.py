@@ -10,7 +10,6 @@ curves as a picture and a table, and the time of a training step as a ratio of t
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import time
 from collections.abc import Callable
@@ -74,14 +73,6 @@ class TorchTransformer(tnn.Module):
         return self.unembed(self.final_norm(x))
 
 
-def learning_rate(step: int, steps: int) -> float:
-    """Up in a line, then down half a cosine to a tenth: the same numbers for both."""
-    if step < WARMUP:
-        return LEARNING_RATE * (step + 1) / WARMUP
-    progress = (step - WARMUP) / max(1, steps - WARMUP)
-    return LEARNING_RATE * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * progress)))
-
-
 Step = Callable[[np.ndarray, np.ndarray, float], None]
 Loss = Callable[[np.ndarray, np.ndarray], float]
 
@@ -134,6 +125,7 @@ def compare(steps: int, every: int) -> dict[str, Any]:
     model, twin = Transformer(config), TorchTransformer(config)
     twin.load_state_dict({name: torch.tensor(value) for name, value in model.state_dict().items()})
     sides = {"tinygrad_edu": ours(model), "PyTorch": theirs(twin)}
+    rates = optim.CosineLR(optim.SGD([te.Tensor(0.0)], LEARNING_RATE), steps, WARMUP, final=0.1)  # the same for both
     validation = fixed_batches(corpus.validation, 64, CONTEXT, limit=512)
 
     curves: dict[str, list[float]] = {name: [] for name in sides}
@@ -148,8 +140,9 @@ def compare(steps: int, every: int) -> dict[str, Any]:
         x, y = random_batch(corpus.train, BATCH, CONTEXT)
         for name, (step, _) in sides.items():
             start = time.perf_counter()
-            step(x, y, learning_rate(number, steps))
+            step(x, y, rates.optimizer.groups[0]["lr"])
             times[name].append(time.perf_counter() - start)
+        rates.step()
     entropy = unigram_entropy(corpus.train)
     return {"steps": list(range(0, steps + 1, every)), "curves": curves, "times": times, "entropy": entropy}
 

@@ -76,10 +76,14 @@ def _logsumexp_definition(x: Any, axis: Axis, keepdims: bool) -> Any:
     return result if keepdims else sum(result, axis=axis, keepdims=False)
 
 
+def _softmax_rule(g: Any, y: Any, axis: Axis) -> Any:
+    return y * (g - sum(g * y, axis=axis, keepdims=True))
+
+
 softmax: Op = Op(
     "softmax",
     _softmax,
-    vjp=(lambda g, y, x, axis: y * (g - sum(g * y, axis=axis, keepdims=True)),),
+    vjp=(lambda g, y, x, axis: _softmax_rule(g, y, axis),),
     formula=("y ⊙ (G − Σ G ⊙ y)",),
     compose=_softmax_definition,
 )
@@ -416,11 +420,9 @@ attention_weights: Op = Op(
     "attention_weights",
     lambda q, k, mask, is_causal: _softmax(_scores(q, k, mask, is_causal), -1),
     vjp=(
-        lambda g, y, q, k, mask, is_causal: matmul(y * (g - sum(g * y, axis=-1, keepdims=True)), k) / sqrt(width(q)),
-        lambda g, y, q, k, mask, is_causal: (
-            matmul((y * (g - sum(g * y, axis=-1, keepdims=True))).mT, q) / sqrt(width(q))
-        ),
-        lambda g, y, q, k, mask, is_causal: y * (g - sum(g * y, axis=-1, keepdims=True)),
+        lambda g, y, q, k, mask, is_causal: matmul(_softmax_rule(g, y, -1), k) / sqrt(width(q)),
+        lambda g, y, q, k, mask, is_causal: matmul(_softmax_rule(g, y, -1).mT, q) / sqrt(width(q)),
+        lambda g, y, q, k, mask, is_causal: _softmax_rule(g, y, -1),
     ),
     formula=("(y ⊙ (G − Σ G ⊙ y)) · k / √d", "(y ⊙ (G − Σ G ⊙ y))ᵀ · q / √d", "y ⊙ (G − Σ G ⊙ y)"),
     notation="softmax({} · {}ᵀ / √d)",
