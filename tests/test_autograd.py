@@ -4,6 +4,7 @@ import gc
 import threading
 import tracemalloc
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 import tinygrad_edu as te
 import tinygrad_edu.functional as F
 from tinygrad_edu import GraphError, Tensor, nn, optim
+from tinygrad_edu.autograd import Watcher
 
 
 def leaf(*values: float) -> Tensor:
@@ -463,3 +465,48 @@ class TestSize:
         x = Tensor(np.zeros((0, 3)), requires_grad=True)
         (x @ np.ones((3, 2))).sum().backward()
         assert x.grad.shape == (0, 3)
+
+
+class TestWatchers:
+    class Notes(Watcher):
+        def __init__(self) -> None:
+            self.seen: list[str] = []
+
+        def applied(self, op: Any, inputs: Any, options: Any, output: Any) -> None:
+            self.seen.append(f"{op.name} {output.item():g}")
+
+        def pulled_back(self, step: Any) -> None:
+            self.seen.append(f"{step.op.name}/{step.index} {step.contribution:g}")
+
+    def test_see_every_op_forward_and_backward(self) -> None:
+        x = scalar(3)
+        with self.Notes() as outer, self.Notes() as inner:
+            (x * x).exp().log().backward()
+            Tensor(2.0) * 2.0  # not recorded, and seen all the same
+        x * x  # too late
+        assert outer.seen == inner.seen
+        assert outer.seen == [
+            "mul 9",
+            "exp 8103.08",
+            "log 9",
+            "log/0 0.00012341",
+            "exp/0 1",
+            "mul/0 3",
+            "mul/1 3",
+            "mul 4",
+        ]
+
+    def test_see_their_own_thread_only_and_close_on_an_error(self) -> None:
+        notes = self.Notes()
+
+        def fail() -> None:
+            with notes:
+                worker = threading.Thread(target=lambda: Tensor(2.0) * 2.0)
+                worker.start()
+                worker.join()
+                raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            fail()
+        Tensor(2.0) * 2.0
+        assert notes.seen == []

@@ -67,9 +67,30 @@ class _State(threading.local):
     recording: bool = True
     scope: Scope | None = None  # the module call that is running
     root: Any = None  # the outermost module of the running calls
+    watchers: tuple[Watcher, ...] = ()  # those whose `with` block is open, outermost first
 
     def __init__(self) -> None:
         self.outer: list[bool] = []  # what `recording` was around each block that is open
+
+
+class Watcher:
+    """Sees every op of this thread, forward and backward, within its `with` block; to stop there, it raises.
+
+    Costs nothing while none is open. The base class looks on and does nothing.
+    """
+
+    def __enter__(self) -> Any:
+        state.watchers = (*state.watchers, self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        state.watchers = tuple(watcher for watcher in state.watchers if watcher is not self)
+
+    def applied(self, op: Op, inputs: Sequence[Any], options: dict[str, Any], output: Any) -> None:
+        """An op has just run on these inputs (nodes, numbers and None), recorded or not."""
+
+    def pulled_back(self, step: Step) -> None:
+        """The chain rule has just been applied along one edge."""
 
 
 state = _State()
@@ -262,7 +283,10 @@ def sweep(
         for index, contribution in _pull_back(output, upstream, reached, create_graph):
             source = output.inputs[index]
             gradients[source] = gradients[source] + contribution if source in gradients else contribution
-            yield Step(output.op, output, index, source, upstream, contribution)
+            step = Step(output.op, output, index, source, upstream, contribution)
+            for watcher in state.watchers:
+                watcher.pulled_back(step)
+            yield step
 
 
 def backward_order(roots: Sequence[Any], inputs: Sequence[Any] | None = None) -> list[Any]:

@@ -642,6 +642,8 @@ def apply(op: Op, *inputs: Any, **options: Any) -> Tensor:
         output.requires_grad = True
         output.op, output.inputs, output.options, output.saved = op, tuple(operands), options, saved
         output.scope = state.scope
+    for watcher in state.watchers:
+        watcher.applied(op, operands, options, output)
     return output
 
 
