@@ -30,7 +30,7 @@ def op_card(card: Card, trace: Trace, style: Style) -> str:
         middle.append(_line("kept for backward:  shapes only", p.muted))
     if card is trace.root and trace.seed:
         seed = run(f"backward starts here:   {trace.seed}", NUMBER, p.gradient)
-        middle.append(table(row(cell(seed, cellpadding=5)), bgcolor=p.seed))
+        middle.append(table(row(cell(seed, cellpadding=5, id=f"seed-{card.id}", tooltip=trace.seed)), bgcolor=p.seed))
     if card.note:
         middle.append(_line(card.note, p.warning))
     columns = [_column(edge, style) for edge in card.inputs]
@@ -245,7 +245,7 @@ def _figure(label: str, array: Any, color: str, style: Style, identity: str) -> 
     return (
         cell(run(label, NOTE, style.palette.muted)),
         cell(picture(array, color, style), id=identity, tooltip=text.statistics(array)),
-        cell(run(caption(array, style), NOTE, color, mono=True)),
+        cell(run(caption(array, style), NOTE, color, mono=True), id=f"n{identity}", tooltip=text.statistics(array)),
     )
 
 
@@ -277,13 +277,13 @@ def _gradient_texts(card: Card) -> tuple[str, str]:
 
 def _value_cell(card: Card, p: Palette) -> str:
     words = run(text.number(card.value), NUMBER, p.value, mono=True)
-    return cell(words, align="right", width=62, id=f"v-{card.id}")
+    return cell(words, align="right", width=62, id=f"v-{card.id}", tooltip=f"value of {card.name}")
 
 
 def _gradient_cell(card: Card, shown: str, p: Palette) -> str:
     known = card.gradient is not None
     words = run(shown, NUMBER if known else NOTE, p.gradient if known else p.muted, bold=known, mono=known)
-    return cell(words, align="right", id=f"g-{card.id}")
+    return cell(words, align="right", id=f"g-{card.id}", tooltip=f"gradient of {card.name}")
 
 
 def _line(content: str, color: str) -> str:
@@ -316,9 +316,9 @@ def _outlets(card: Card, style: Style) -> list[str]:
         origin = cell(run(f"from {edge.target.symbol}", NOTE, p.muted))
         lines = [origin, cell(run(arrived, NUMBER, p.gradient, bold=True, mono=True))]
         places += [cell(run("+", NUMBER, p.muted))] if number else []
-        places.append(
-            cell(_docked(lines, _strip(f"u{number}", style), style, first=False), bgcolor=p.gradient_tint, width=56)
-        )
+        body = _docked(lines, _strip(f"u{number}", style), style, first=False)
+        look = {"id": f"u-{edge.id}", "tooltip": edge_hint(edge), "bgcolor": p.gradient_tint, "width": 56}
+        places.append(cell(body, **look))
     return places
 
 
