@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 import re
 from collections.abc import Mapping
 from functools import cached_property
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from tinygrad_edu.tensor import Tensor
 from viz.dot import dot
 from viz.palette import THEMES
-from viz.render import MissingEngineError, render
+from viz.picture import Picture, labelled
+from viz.render import render
 from viz.text import printable
 from viz.trace import trace
 
 _MOST_PIXELS = 30e6  # of a .png
-_SUFFIXES = (".svg", ".png", ".pdf", ".dot", ".html")
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -87,8 +84,10 @@ def draw(
     return Drawing(source, heading, steps, theme)
 
 
-class Drawing:
+class Drawing(Picture):
     """A picture of a graph. Notebooks show it; `save` writes it; `source` is its DOT."""
+
+    suffixes = (*Picture.suffixes, ".dot", ".html")
 
     def __init__(self, source: str, title: str, steps: list[str], theme: str = "light") -> None:
         self.source, self.title, self.steps, self.theme = source, title, steps, theme
@@ -96,11 +95,7 @@ class Drawing:
     @cached_property
     def svg(self) -> str:
         """The picture as SVG, with a title that screen readers read."""
-        drawn = render(self.source, "svg").decode("utf-8")
-        drawn = drawn[drawn.index("<svg") :]
-        label = escape(self.title)
-        drawn = drawn.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
-        return re.sub(r"(<svg[^>]*>)", lambda match: f"{match[1]}\n<title>{label}</title>", drawn, count=1)
+        return labelled(render(self.source, "svg").decode("utf-8"), self.title)
 
     @property
     def html(self) -> str:
@@ -108,20 +103,6 @@ class Drawing:
         palette = THEMES[self.theme]
         steps = "\n".join(f"<li>{escape(step)}</li>" for step in self.steps) or "<li>not run</li>"
         return _PAGE.format(title=escape(self.title), svg=self.svg, steps=steps, paper=palette.paper, ink=palette.ink)
-
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the picture; the suffix says how: .svg, .png, .pdf, .dot or .html. Returns the path.
-
-        A file that is there already is replaced only when the new one is complete.
-        Raises ValueError for another suffix, OSError if the file cannot be written, MissingEngineError without a layout
-        engine.
-        """
-        path = Path(path)
-        suffix = path.suffix.lower()
-        if suffix not in _SUFFIXES:
-            raise ValueError(f"save: {path.name!r} must end in one of {', '.join(_SUFFIXES)}")
-        _replace(path, self._encoded(suffix[1:]))
-        return path
 
     def _encoded(self, kind: str) -> bytes:
         if kind in ("svg", "html", "dot"):
@@ -133,32 +114,3 @@ class Drawing:
         match = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', self.svg)
         points = float(match[1]) * float(match[2]) if match else 1.0
         return min(144, int(72 * math.sqrt(_MOST_PIXELS / points)))
-
-    def _repr_svg_(self) -> str | None:
-        try:
-            return self.svg
-        except MissingEngineError:
-            return None
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        """What a notebook shows: the picture, or what to install."""
-        try:
-            return {"image/svg+xml": self.svg, "text/plain": repr(self)}
-        except MissingEngineError as error:
-            return {"text/plain": f"{self!r}: {error}"}
-
-    def __repr__(self) -> str:
-        return f"<Drawing of {self.title}>"
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write to a new file beside it, then put that in its place in one move."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OSError(f"save: cannot write {path}: {error.strerror or error}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)

@@ -9,8 +9,7 @@ import pytest
 
 import viz
 from tests.viz.reading import fan_out
-from viz import drawing as drawings
-from viz import render
+from viz import picture, render
 
 
 @pytest.fixture
@@ -56,7 +55,7 @@ def test_a_failed_save_keeps_the_old_file(
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(drawings.os, "replace", refuse)
+    monkeypatch.setattr(picture.os, "replace", refuse)
     with pytest.raises(OSError, match=r"cannot write .*: Permission denied"):
         drawing.save(path)
     assert path.read_text() == "old"
