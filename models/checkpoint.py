@@ -28,6 +28,7 @@ from models.command import UserError, one_line
 from models.tokenizer import INSTALL, Tokenizer
 from models.transformer import Transformer, TransformerConfig
 from tinygrad_edu import random
+from tinygrad_edu.files import sync
 from tinygrad_edu.optim import Optimizer, Schedule
 
 MODEL, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
@@ -122,9 +123,9 @@ def _write(run: Path, files: Mapping[str, bytes]) -> Path:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-        _sync(writing)
+        sync(writing)
         os.rename(writing, folder)
-        _sync(run)
+        sync(run)
     except BaseException:
         _remove(writing)
         raise
@@ -148,16 +149,6 @@ def clean(run: Path) -> None:
 def _remove(folder: Path) -> None:
     """Delete a folder if that is possible; if not, the next `clean` tries again."""
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sync(folder: Path) -> None:
-    """Force the names in a folder onto the disk. Windows does so by itself, and opens no folders."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _dump(data: Any) -> bytes:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import math
 import os
 import shutil
 import sys
 import tempfile
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 INSTALL = 'pip install "tinygrad_edu[demo]"'
 STOPPED = 130  # the exit code of a command that Ctrl-C ended: 128 + SIGINT
@@ -119,28 +118,6 @@ def output_folder(path: str) -> Path:
             return folder
     except OSError as error:
         raise UserError(f"cannot write into {path}: {error.strerror}") from None
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Any]:
-    """A binary file to write; it takes the place of `path` only when it is complete."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-
-
-def _umask() -> int:
-    """The permissions that new files shall not have; mkstemp gives its files to their owner alone."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 # Results -----------------------------------------------------------------------------------------------------------

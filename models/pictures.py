@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from models.command import INSTALL, UserError, replacing
+from models.command import INSTALL, UserError
+from tinygrad_edu.files import replacing
 
 INK, BLUE, ORANGE, MUTED = "#1f2933", "#0067a5", "#b8480a", "#5f6b78"
 PALETTE = (BLUE, ORANGE, "#2e7d4f", "#7a4fa3", "#a8741a", "#0f7f86", "#a83268", MUTED)  # one for each class, then again

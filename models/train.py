@@ -24,6 +24,7 @@ from models.mlp import ACTIVATIONS, MLP
 from models.progress import Progress
 from tinygrad_edu import Tensor, optim
 from tinygrad_edu.data import batches
+from tinygrad_edu.files import replacing
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def save(results: Results, model: MLP, data: Dataset, history: History, form: st
 
 def save_weights(path: Path, model: MLP) -> None:
     """The state of the model as an .npz file of plain arrays."""
-    with command.replacing(path) as file:
+    with replacing(path) as file:
         np.savez(file, **model.state_dict())  # type: ignore[arg-type]  # the names of parameters are no options of savez
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from abc import ABC, abstractmethod
@@ -10,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, ClassVar
 
+from tinygrad_edu.files import replacing
 from viz.render import MissingEngineError
 
 
@@ -39,7 +39,9 @@ class Picture(ABC):
         suffix = path.suffix.lower()
         if suffix not in self.suffixes:
             raise ValueError(f"save: {path.name!r} must end in one of {', '.join(self.suffixes)}")
-        _replace(path, self._encoded(suffix[1:]))
+        content = self._encoded(suffix[1:])
+        with replacing(path) as file:
+            file.write(content)
         return path
 
     def _repr_svg_(self) -> str | None:
@@ -64,16 +66,3 @@ def labelled(svg: str, title: str) -> str:
     label = escape(title)
     svg = svg[svg.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
     return re.sub(r"(<svg[^>]*>)", lambda match: f"{match[1]}\n<title>{label}</title>", svg, count=1)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write to a new file beside it, then put that in its place in one move."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OSError(f"save: cannot write {path}: {error.strerror or error}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
