@@ -16,9 +16,11 @@ FLOORS = [
     ["tinygrad_edu.errors", "tinygrad_edu.files", "tinygrad_edu.random"],
     ["tinygrad_edu.ops"],
     ["tinygrad_edu.autograd"],
+    ["tinygrad_edu.origins"],
     ["tinygrad_edu.tensor"],
-    ["tinygrad_edu.derivatives", "tinygrad_edu.gradcheck", "tinygrad_edu.functional"],
+    ["tinygrad_edu.derivatives", "tinygrad_edu.gradcheck", "tinygrad_edu.functional", "tinygrad_edu.anomaly"],
     ["tinygrad_edu.nn", "tinygrad_edu.optim", "tinygrad_edu.data"],
+    ["tinygrad_edu.gates", "tinygrad_edu.doctor", "tinygrad_edu.health"],
     ["tinygrad_edu"],
     ["models", "viz"],
 ]

@@ -68,6 +68,7 @@ class _State(threading.local):
     scope: Scope | None = None  # the module call that is running
     root: Any = None  # the outermost module of the running calls
     watchers: tuple[Watcher, ...] = ()  # those whose `with` block is open, outermost first
+    last_root: Callable[[], Any] = staticmethod(lambda: None)  # weakly, what backward() last started from
 
     def __init__(self) -> None:
         self.outer: list[bool] = []  # what `recording` was around each block that is open
@@ -429,6 +430,7 @@ def _seed(root: Any, gradient: Any, create_graph: bool) -> Any:
 
 def backward(root: Any, gradient: Any = None, retain_grads: bool = False, create_graph: bool = False) -> None:
     """Add dL/dx to the `.grad` of every leaf x that `root` was computed from. See `Tensor.backward`."""
+    state.last_root = weakref.ref(root)
     with enable_grad() if create_graph else contextlib.nullcontext():
         gradients: dict[Any, Any] = {}
         for step in sweep(root, gradient, create_graph=create_graph, gradients=gradients):

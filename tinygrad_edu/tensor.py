@@ -20,6 +20,7 @@ from tinygrad_edu.errors import GraphError, ShapeError
 from tinygrad_edu.ops import elementwise, linalg, movement, reductions
 from tinygrad_edu.ops.movement import Axis
 from tinygrad_edu.ops.op import Op, describe
+from tinygrad_edu.origins import note_cut
 
 Operand: TypeAlias = "Tensor | np.ndarray | np.generic | float | int | bool"
 Index: TypeAlias = Any
@@ -281,7 +282,9 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """The same array without its history: a constant to the graph."""
-        return Tensor.wrap(self._data)
+        output = apply(elementwise.constant, self)
+        note_cut(elementwise.constant, (self,), output)  # for te.why: where the history ended
+        return output
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
         """Call `hook(gradient)` when the gradient of this tensor is complete; what it returns replaces it.

@@ -1,0 +1,122 @@
+"""Where a value comes from: the line of the user's program that made it, and where its history was cut off.
+
+Both are kept outside of the graph, weakly: a note goes when its value goes.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+import weakref
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import CodeType
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from tinygrad_edu.autograd import Watcher, state
+from tinygrad_edu.autograd import describe as describe_value
+from tinygrad_edu.ops.elementwise import constant
+from tinygrad_edu.ops.op import Op
+
+Note = TypeVar("Note")
+_ENGINE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+class Notes(Generic[Note]):
+    """What is known of objects, by identity, for as long as they live (a Tensor's == compares elements)."""
+
+    def __init__(self) -> None:
+        self._notes: dict[int, tuple[weakref.ref[Any], Note]] = {}
+
+    def __setitem__(self, thing: Any, note: Note) -> None:
+        key = id(thing)
+        self._notes[key] = weakref.ref(thing, lambda _: self._notes.pop(key, None)), note
+
+    def get(self, thing: Any) -> Note | None:
+        """The note on this very object."""
+        reference, note = self._notes.get(id(thing), (None, None))
+        return note if reference is not None and reference() is thing else None
+
+    def __iter__(self) -> Iterator[Any]:
+        """The objects that are still alive."""
+        alive = (reference() for reference, _ in list(self._notes.values()))
+        return (thing for thing in alive if thing is not None)
+
+
+class Line(NamedTuple):
+    """A line of the user's program."""
+
+    code: CodeType
+    number: int
+
+    def __str__(self) -> str:
+        path = self.code.co_filename
+        text = linecache.getline(path, self.number).strip()
+        if not path.startswith("<") and Path(path).is_relative_to(Path.cwd()):
+            path = str(Path(path).relative_to(Path.cwd()))
+        return f"{path}:{self.number}{': ' if text else ''}{text}"
+
+
+def user_line() -> Line | None:
+    """The innermost line that is running outside of the engine."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_ENGINE):
+        frame = frame.f_back
+    return frame and Line(frame.f_code, frame.f_lineno)
+
+
+class Cut(NamedTuple):
+    """Why a value has no history although it was computed from something that requires a gradient."""
+
+    reason: str  # empty where the cut came earlier
+    line: Line | None
+    sources: tuple[weakref.ref[Any], ...]  # what lies behind the cut
+    before: tuple[Cut, ...]  # earlier cuts that lie behind this value
+
+    def __str__(self) -> str:
+        return self.reason + (f", at {self.line}" if self.line else "")
+
+
+lines: Notes[Line] = Notes()
+cuts: Notes[Cut] = Notes()
+
+
+class record_lines(Watcher):
+    """Inside, each op notes the line of your program that ran it, and where a history is cut off.
+
+    For each op that takes 1.6 µs, where the smallest op takes 2.6: so it is off unless asked for.
+    """
+
+    def applied(self, op: Op, inputs: Sequence[Any], options: dict[str, Any], output: Any) -> None:
+        """Note the line, and the cut where one is."""
+        line = user_line()
+        if line is not None:
+            lines[output] = line
+        if not output.requires_grad:
+            note_cut(op, inputs, output, line)
+
+
+def note_cut(op: Op, inputs: Sequence[Any], output: Any, line: Line | None = None) -> None:
+    """Remember what lies behind a value that was not recorded, if a gradient could have flowed there."""
+    if cuts.get(output) is not None:
+        return  # a watcher that also knows the line was here first
+    sources = tuple(weakref.ref(x) for x in inputs if getattr(x, "requires_grad", False))
+    before = tuple(cut for cut in map(cuts.get, inputs) if cut is not None)
+    if sources or before:
+        cuts[output] = Cut(_reason(op, inputs, output) if sources else "", line, sources, before)
+
+
+def _reason(op: Op, inputs: Sequence[Any], output: Any) -> str:
+    where = f" in {state.scope.path}" if state.scope is not None and state.scope.path else ""
+    if op is constant:
+        return f"detach() cut {describe_value(inputs[0])} off{where}"
+    if not op.differentiable or output._data.dtype.kind != "f":
+        return f"{op.name} {output._data.shape}{where} gives {output._data.dtype} values that no gradient flows through"
+    return f"{op.name} {output._data.shape}{where} ran under no_grad"
+
+
+def where(value: Any) -> str:
+    """` at FILE:LINE: CODE` for a value whose line was recorded, else nothing."""
+    line = lines.get(value)
+    return f" at {line}" if line else ""
