@@ -9,13 +9,17 @@ endif
 RUN := $(BIN)/python
 CHECK := import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.12 $(MAKECMDGOALS)")
 
-.PHONY: demo test lint types check clean
+.PHONY: demo test bench lint types check clean
 
 demo: .venv/demo
 	$(RUN) -m models.demo --out out
 
 test: .venv/dev lint types
 	$(RUN) -m pytest
+
+# Beside PyTorch and others; OPTIONS="--quick --only gpt" and more, see OPTIONS=--help
+bench: .venv/bench
+	$(RUN) -m tests.benchmarks $(OPTIONS)
 
 lint: .venv/dev
 	$(RUN) -m ruff check .
@@ -25,7 +29,7 @@ types: .venv/dev
 	$(RUN) -m mypy
 
 # An environment of our own, made once and again when the list of dependencies changes, or where it has no pip.
-.venv/demo .venv/dev: pyproject.toml
+.venv/demo .venv/dev .venv/bench: pyproject.toml
 	@$(RUN) -m pip --version > /dev/null 2>&1 || $(PYTHON) -c '$(CHECK)'
 	$(RUN) -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv .venv
 	$(RUN) -m pip install --quiet --editable ".[$(notdir $@)]"

@@ -26,51 +26,10 @@ import tinygrad_edu.functional as F
 from models.text import Corpus, default_text, fixed_batches, random_batch, unigram_entropy
 from models.tokenizer import CharTokenizer
 from models.transformer import Transformer, TransformerConfig
+from tests.benchmarks.torch_transformer import TorchTransformer
 from tinygrad_edu import optim
 
 CONTEXT, BATCH, LEARNING_RATE, WARMUP, CLIP, WEIGHT_DECAY = 64, 12, 1e-3, 100, 1.0, 0.1
-
-
-class TorchBlock(tnn.Module):
-    """The block of models/transformer.py in PyTorch, with the same parameter names."""
-
-    def __init__(self, E: int, heads: int, eps: float) -> None:
-        super().__init__()
-        self.heads = heads
-        self.attention_norm, self.mlp_norm = tnn.LayerNorm(E, eps), tnn.LayerNorm(E, eps)
-        self.attention = tnn.ModuleDict({name: tnn.Linear(E, E) for name in ("query", "key", "value", "output")})
-        self.mlp = tnn.ModuleDict({"up": tnn.Linear(E, 4 * E), "down": tnn.Linear(4 * E, E)})
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        B, T, E = x.shape
-        h = self.attention_norm(x)
-        q, k, v = (
-            self.attention[name](h).view(B, T, self.heads, E // self.heads).transpose(1, 2)  # (B, H, T, D)
-            for name in ("query", "key", "value")
-        )
-        a = tnn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.attention["output"](a.transpose(1, 2).reshape(B, T, E))
-        return x + self.mlp["down"](tnn.functional.gelu(self.mlp["up"](self.mlp_norm(x))))
-
-
-class TorchTransformer(tnn.Module):
-    """models/transformer.py in PyTorch: learned positions, no dropout, W_U apart from W_E."""
-
-    def __init__(self, config: TransformerConfig) -> None:
-        super().__init__()
-        E = config.embed_dim
-        self.embed = tnn.Embedding(config.vocab_size, E)
-        self.positions = tnn.Embedding(config.context_length, E)
-        blocks = (TorchBlock(E, config.num_heads, config.norm_eps) for _ in range(config.num_layers))
-        self.blocks = tnn.ModuleList(blocks)
-        self.final_norm = tnn.LayerNorm(E, config.norm_eps)
-        self.unembed = tnn.Linear(E, config.vocab_size, bias=False)
-
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        x = self.embed(ids) + self.positions(torch.arange(ids.shape[-1]))
-        for block in self.blocks:
-            x = block(x)
-        return self.unembed(self.final_norm(x))
 
 
 Step = Callable[[np.ndarray, np.ndarray, float], None]
