@@ -59,3 +59,10 @@ def test_make_says_so_where_python_is_too_old(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "Python 3.10 or newer is needed: make PYTHON=python3.12 demo" in done.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+def test_the_derivation_is_what_explain_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    neuron = BLOCKS[0].partition("viz.draw")[0]
+    exec(compile(neuron + "\nprint(viz.explain(y, w2, names=locals()))", "README.md", "exec"), {})
+    printed = capsys.readouterr().out.partition("\n")[2]  # the block prints a gradient first
+    assert f"names=locals()))\n{printed}```" in README

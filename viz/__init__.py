@@ -5,6 +5,8 @@ its numbers on top of the card, values flowing down, gradients flowing up.
 """
 
 from viz.drawing import Drawing, draw
+from viz.explain import explain
 from viz.render import MissingEngineError
+from viz.tree import tree
 
-__all__ = ["Drawing", "MissingEngineError", "draw"]
+__all__ = ["Drawing", "MissingEngineError", "draw", "explain", "tree"]

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from viz import text
-from viz.figures import FEW, caption, gate_picture, legend, picture
+from viz.derivation import Derivation, Factor
+from viz.figures import caption, gate_picture, legend, picture
 from viz.html import cell, row, run, table
 from viz.palette import FORMULA, NAME, NOTE, NUMBER, RULE, TITLE, Palette, Style
 from viz.parts import Card, Edge, Trace
+from viz.text import FEW
 
 SHOWN_USES = 4  # a tensor that is used more often gets an alias card at each use: Graphviz cannot route so many lines
 _SHOWN_TERMS = 6
@@ -93,35 +95,48 @@ def title(trace: Trace, heading: str, style: Style) -> str:
     return table(*rows, cellpadding=2)
 
 
-def derivation_card(trace: Trace, style: Style) -> str:
-    """The chain rule for the highlighted tensor: one factor a line, the product at the bottom."""
-    p, card = style.palette, trace.highlight
-    assert card is not None
-    heading = run(f"The chain rule for {card.name}", FORMULA, p.ink, bold=True)
+def derivation_card(derivation: Derivation, style: Style) -> str:
+    """The chain rule for one tensor: one factor a line, the product at the bottom; several paths beside each other."""
+    p, target, paths = style.palette, derivation.target, derivation.paths
+    rows = [row(cell(run(f"The chain rule for {target.name}", FORMULA, p.ink, bold=True), align="left"))]
+    across = 3 if derivation.scalar else 1
+    for first in range(0, len(paths), across):
+        columns = [_path(paths[n], n, derivation, p) for n in range(first, min(first + across, len(paths)))]
+        rows.append(row(cell(table(row(*(cell(column, valign="top") for column in columns)), cellspacing=4))))
+    if not paths:
+        many = f"{derivation.count:,} paths lead there: at each fan-out their gradients are added (thick: the largest)"
+        rows.append(row(cell(run(many.replace(",", " "), NOTE, p.muted), align="left")))
+    terms = [text.factor(path[-1].passed) for path in paths] if len(paths) > 1 and derivation.scalar else []
+    total = f"{' + '.join(terms)} = " if terms else ""
     result = [
         cell(run("=", RULE, p.muted), align="right"),
-        cell(run(f"∂{trace.root.symbol}/∂{card.symbol}", RULE + 1, p.gradient, bold=True), align="left"),
-        cell(run(text.magnitude(card.gradient), NUMBER, p.gradient, bold=True, mono=True), align="right"),
-        cell(),
+        cell(run(derivation.name, RULE + 1, p.gradient, bold=True), align="left"),
+        cell(run(total + text.magnitude(target.gradient), NUMBER, p.gradient, bold=True, mono=True), align="right"),
     ]
-    rows = [row(cell(heading, align="left", colspan=4)), *_factors(trace, p), "<hr/>", row(*result)]
+    rows += ["<hr/>", row(cell(table(row(*result), cellspacing=1, cellpadding=3), align="left"))]
     look = {"border": 1, "style": "rounded", "color": p.border, "bgcolor": p.modules[0]}
     return table(*rows, cellspacing=1, cellpadding=3, **look)
 
 
-def _factors(trace: Trace, p: Palette) -> list[str]:
-    """From the root to the highlighted tensor: local derivatives, or for tensors what each rule passes on."""
-    if trace.path is None:
-        several = "several paths lead there (thick lines): their gradients are added"
-        return [row(cell(run(several, NOTE, p.muted), align="left", colspan=4))]
-    if not all(edge.scalar for edge in trace.path):
-        return [_factor("", e.rule, text.magnitude(e.contribution), e.target.op, p) for e in trace.path]
-    root = trace.root.symbol
-    rows = [_factor("", f"∂{root}/∂{root}", text.number(trace.root.gradient), "start", p)]
-    for edge in trace.path:
-        local = text.number(edge.local) if edge.local is not None else "?"
-        rows.append(_factor("×", f"∂{edge.target.symbol}/∂{edge.source.symbol}", local, _reason(edge), p))
-    return rows
+def _path(path: list[Factor], number: int, derivation: Derivation, p: Palette) -> str:
+    """From the root to the target: local derivatives, or for tensors what each rule passes on."""
+    rows = []
+    if derivation.scalar:
+        root = derivation.root
+        rows.append(_factor("", f"∂{root.symbol}/∂{root.symbol}", text.number(root.gradient), "start", p))
+    for factor in path:
+        edge = factor.edge
+        if derivation.scalar:
+            local = text.factor(edge.local) if edge.local is not None else "?"
+            rows.append(_factor("×", f"∂{edge.target.symbol}/∂{edge.source.symbol}", local, _reason(edge), p))
+        else:
+            rows.append(_factor("", edge.rule, text.magnitude(factor.passed), edge.target.op, p))
+    if derivation.count > 1:
+        heading = run(f"path {number + 1} of {derivation.count}", NOTE, p.muted)
+        rows.insert(0, row(cell(heading, align="left", colspan=4)))
+        longest = max(map(len, derivation.paths))
+        rows += [_factor("", "", "", "", p)] * (longest - len(path) if derivation.scalar else 0)
+    return table(*rows, cellspacing=1, cellpadding=3)
 
 
 # Their parts ------------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ def dot(trace: Trace, *, direction: str, theme: str, heading: str) -> str:
         _add_links(digraph, clusters.of(edge.target.scope), edge, style)
     for card in trace.cards:
         _straighten(digraph, card)
-    if trace.highlight is not None and trace.highlight.gradient is not None:
+    if trace.derivation is not None and trace.derivation.target.gradient is not None:
         _add_derivation(digraph, trace, style)
     clusters.close()
     return str(digraph.source)
@@ -106,7 +106,8 @@ def _straighten(digraph: Any, card: Card) -> None:
 
 def _add_derivation(digraph: Any, trace: Trace, style: Style) -> None:
     """Beside the root, where the chain rule starts."""
-    label = f"<{derivation_card(trace, style)}>"
+    assert trace.derivation is not None
+    label = f"<{derivation_card(trace.derivation, style)}>"
     digraph.node("derivation", label=label, id="derivation", tooltip="the chain rule, factor by factor")
     if trace.root.scope is None:
         with digraph.subgraph() as same:

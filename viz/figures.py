@@ -9,8 +9,8 @@ import numpy as np
 from viz import text
 from viz.html import cell, row, run, table
 from viz.palette import NOTE, Palette, Style, mix, shade
+from viz.text import FEW
 
-FEW = 8  # up to so many elements, a tensor is shown by its numbers
 POOLED = 16  # a heat map has at most so many rows and columns
 _PER_LINE = 4
 

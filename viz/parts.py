@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_edu.autograd import Scope
 from tinygrad_edu.tensor import Tensor
+
+if TYPE_CHECKING:
+    from viz.derivation import Derivation
 
 
 @dataclass(eq=False, repr=False)
@@ -27,7 +30,7 @@ class Edge:
     gate: Any = None  # where the rule is G ⊙ [a > 0]: the elements it lets pass, of a tensor
     upstream: Any = None  # dL/d target
     contribution: Any = None  # its share of dL/d source
-    on_path: bool = False  # leads to the highlighted tensor
+    on_path: bool = False  # on the path that brings the highlighted tensor most of its gradient
 
     @property
     def scalar(self) -> bool:
@@ -67,8 +70,7 @@ class Trace:
     status: str = ""  # "" when gradients are shown, else why they are not
     stale: bool = False  # whether values were changed in place, so that nothing computed from them now is true
     seed: str = ""  # ∂y/∂y = 1
-    highlight: Card | None = None
-    path: list[Edge] | None = None  # from the root to the highlighted tensor, if there is one path only
+    derivation: Derivation | None = None  # of the highlighted tensor's gradient
     model: Scope | None = None  # the module that everything in modules belongs to, by the name that the user gave it
 
     @property

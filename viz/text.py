@@ -12,6 +12,7 @@ from tinygrad_edu.ops import symbolic
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LONGEST_NAME = 40
+FEW = 8  # up to so many elements, a tensor is shown by its numbers
 
 
 def number(value: Any) -> str:
@@ -34,6 +35,17 @@ def factor(value: Any) -> str:
     """
     text = number(value)
     return f"({text})" if text.startswith("−") else text
+
+
+def literal(array: Any) -> str:
+    """The numbers of a small array, in brackets as NumPy prints them.
+
+    >>> literal(np.array([[1.0, -2.5], [0.0, 3.0]])), literal(-2.0)
+    ('[[1 −2.5] [0 3]]', '−2')
+    """
+    if np.ndim(array) == 0:
+        return number(array)
+    return "[" + " ".join(map(literal, array)) + "]"
 
 
 def printable(raw: str) -> str:

@@ -15,6 +15,7 @@ from tinygrad_edu.autograd import changes
 from tinygrad_edu.errors import GraphError
 from tinygrad_edu.tensor import Tensor
 from viz import text
+from viz.derivation import derive
 from viz.formulas import expression, write_forward, write_rules
 from viz.names import choose_names, chosen, find_model, kind_of
 from viz.parts import Card, Edge, Trace
@@ -41,7 +42,7 @@ def trace(root: Tensor, names: Mapping[str, Any] | None = None, highlight: Tenso
             write_rules(card, result)
             card.note = _changed(card) or _accumulated(card)
     if highlight is not None:
-        _mark_path(result, cards, highlight)
+        _highlight(result, cards, highlight)
     return result
 
 
@@ -174,24 +175,10 @@ def _accumulated(card: Card) -> str:
     return f".grad holds {text.magnitude(grad._data)}: more than one backward()"
 
 
-# The highlighted path ---------------------------------------------------------------------------------------
-
-
-def _mark_path(result: Trace, cards: dict[Tensor, Card], highlight: Tensor) -> None:
-    """Mark each edge between the root and the highlighted tensor; keep the path in order if there is only one."""
-    if highlight not in cards or not highlight.requires_grad:
-        raise ValueError("viz.draw: highlight= takes a tensor of this graph that requires a gradient")
-    result.highlight = cards[highlight]
-    paths = {cards[highlight].id: 1}  # how many lead there; 2 stands for several
-    for card in result.cards:
-        leading = [edge for edge in card.inputs if edge.needs_grad and edge.source.id in paths]
-        if leading and card is not result.highlight:
-            paths[card.id] = min(2, sum(paths[edge.source.id] for edge in leading))
-            for edge in leading:
-                edge.on_path = True
-    if paths.get(result.root.id) == 1:
-        result.path, card = [], result.root
-        while card is not result.highlight:
-            (edge,) = (edge for edge in card.inputs if edge.on_path)
-            result.path.append(edge)
-            card = edge.source
+def _highlight(result: Trace, cards: dict[Tensor, Card], tensor: Tensor) -> None:
+    """Derive the gradient of one tensor, and mark the path that brings most of it."""
+    if tensor not in cards or not tensor.requires_grad:
+        raise ValueError("viz: the highlighted tensor must be one of this graph that requires a gradient")
+    result.derivation = derive(result.root, cards[tensor], result.cards)
+    for edge in result.derivation.largest:
+        edge.on_path = True

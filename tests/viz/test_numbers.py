@@ -129,10 +129,11 @@ def test_the_derivation_multiplies_to_the_gradient() -> None:
     y, names = neuron()
     y.backward()
     traced = trace(y, names, highlight=names["x2"])
-    product = np.prod([edge.local for edge in traced.path])
+    (path,) = traced.derivation.paths
+    product = np.prod([factor.edge.local for factor in path])
     assert np.isclose(product, names["x2"].grad.item())
     several = trace(diamond_run := diamond(), highlight=diamond_run.inputs[0].inputs[0])
-    assert several.path is None
+    assert several.derivation.count == 3
 
 
 def test_the_title_shortens_what_is_long() -> None:
