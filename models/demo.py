@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 
 import tinygrad_edu as te
-from models import command, graphs, text_pictures, train, train_text
+from models import command, graphs, train, train_text
 from models.command import Parser, Results
 from models.datasets import Dataset, digits
 from models.neuron import NeuralNetwork
 from models.text import DEFAULT, default_text, unigram_entropy
 from models.train import History
 from models.train_text import Training
-from models.transformer import Block, TransformerConfig, next_token_probabilities
+from models.transformer import Block, TransformerConfig
 from tinygrad_edu import nn
 
 # Small enough to learn in about a minute and in a quarter of one, on two cores.
@@ -98,21 +98,22 @@ def writer(results: Results, settings: train_text.Settings) -> None:
 
 def words(results: Results, settings: train_text.Settings) -> None:
     """Train a transformer on words, and ask which of them it takes for alike."""
+    import viz
+
     print("4. A transformer that reads whole words: which of them does it use alike?", flush=True)
     training, _ = _learn(settings, "word")
     model, tokenizer = training.model, training.tokenizer
     for word in SOME_WORDS:
         if not tokenizer.missing(word):
-            near = ", ".join(text_pictures.shown(each.text or "") for each in model.nearest(word, 5, tokenizer))
+            near = ", ".join(tokenizer.token(each.id) for each in model.nearest(word, 5, tokenizer))
             print(f"   nearest to {word}: {near}", flush=True)
     real_words = [token for token in tokenizer.tokens if token.isalpha() and len(token) > 1]
     known = real_words[:SHOWN_WORDS]  # the most frequent ones
+    vectors = model.embed.weight.data[[tokenizer.ids[word] for word in known]]  # (V, E) -> (N, E)
     results.add(
         "words.svg",
         "the words of the second transformer, seen from where they spread most: do neighbours mean alike?",
-        lambda path: text_pictures.embeddings(
-            path, model.embed.weight.data[[tokenizer.ids[word] for word in known]], known, "Words"
-        ),
+        lambda path: viz.embeddings(vectors, known, title="Which words are alike").save(path),
     )
 
 
@@ -136,32 +137,35 @@ def _learn(settings: train_text.Settings, token: str) -> tuple[Training, float]:
 
 def draw_writer(results: Results, training: Training, unigram: float) -> None:
     """Write the pictures of the character model."""
+    import viz
+
     model, tokenizer, record = training.model, training.tokenizer, training.record
-    ids = tokenizer.encode(LOOK_AT)
-    with te.no_grad():
-        logits = model(tokenizer.encode(BEFORE)).data[-1]  # (T,) -> (T, V) -> (V,)
-    chances = {temperature: next_token_probabilities(logits, temperature) for temperature in (0.5, 1.0, 2.0)}
+    V = tokenizer.vocab_size
+    losses = {"training": record.losses, "validation": record.validation}
+    guesses = {f"guessing evenly among {V} characters": np.log(V), "knowing how frequent each one is": unigram}
     results.add(
         "text-curve.svg",
         "the loss of the transformer falls, first to knowing how frequent each character is, then far below",
-        lambda path: text_pictures.learning_curve(
-            path, record.losses, record.validation, tokenizer.vocab_size, unigram
-        ),
+        lambda path: viz.loss_curves(
+            losses, references=guesses, unit="nats per character", title="Learning to read"
+        ).save(path),
     )
     results.add(
         "attention.svg",
         f"each character of {LOOK_AT!r} and the earlier ones it looks at, head by head: which head looks one back?",
-        lambda path: text_pictures.attention(path, model.attention_maps(ids), list(LOOK_AT)),
+        lambda path: viz.attention(model, LOOK_AT, tokenizer=tokenizer).save(path),
     )
     results.add(
         "next-token.svg",
         f"the guesses after {BEFORE!r}; the temperature makes the same model careful or daring",
-        lambda path: text_pictures.next_token(path, BEFORE, tokenizer.tokens, chances),
+        lambda path: viz.next_tokens(model, BEFORE, tokenizer=tokenizer).save(path),
     )
     results.add(
         "characters.svg",
         "the characters as the transformer sees them, unasked: do vowels, capitals and signs stand together?",
-        lambda path: text_pictures.embeddings(path, model.embed.weight.data, tokenizer.tokens, "Characters"),
+        lambda path: viz.embeddings(model.embed.weight, tokenizer.tokens, title="Which characters are alike").save(
+            path
+        ),
     )
 
 
@@ -175,9 +179,11 @@ def draw_parts(results: Results) -> None:
     )
 
 
-def positions(path: Path) -> None:
+def positions(path: Path) -> Path:
     """Draw the waves that can tell a token where it stands."""
-    text_pictures.positions(path, nn.SinusoidalPositionalEncoding(64, 64).table)
+    import viz
+
+    return viz.positions(nn.SinusoidalPositionalEncoding(64, 64).table, title="Where a token stands: waves").save(path)
 
 
 def block(path: Path) -> Path:
@@ -187,7 +193,7 @@ def block(path: Path) -> Path:
         vocab_size=1, context_length=4, embed_dim=8, num_heads=2, num_layers=1, mlp_ratio=2, bias=False
     )
     x = np.random.default_rng(0).normal(size=(config.context_length, config.embed_dim)).astype(np.float32)
-    return text_pictures.block_backward(path, Block(config), x)
+    return graphs.block_backward(path, Block(config), x)
 
 
 # The command ---------------------------------------------------------------------------------------------------------

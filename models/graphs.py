@@ -1,10 +1,12 @@
-"""The graphs that the demonstrations draw with viz: one neuron with numbers, and the backward pass of an MLP."""
+"""The graphs that the demonstrations draw with viz: one neuron with numbers, an MLP and a block backwards."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 import tinygrad_edu.functional as F
 from models.command import one_line
@@ -45,6 +47,19 @@ def mlp_backward(path: Path, model: MLP, data: Dataset, samples: int = 2) -> Pat
     loss.backward()
     names = {"model": model, "x": x, "logits": logits, "labels": loss.inputs[1], "loss": loss}
     title = f"The backward pass of an MLP, for {samples} samples"
+    return save(viz.draw(loss, names=names, title=title), path)
+
+
+def block_backward(path: Path, block: nn.Module, x: np.ndarray) -> Path:
+    """Draw the backward pass of one block for tokens (T, E), with a loss that wants all of its output to be 0."""
+    import viz
+
+    tokens = Tensor(x, requires_grad=True)
+    output = block(tokens)  # (T, E) -> (T, E)
+    loss = F.mse_loss(output, np.zeros_like(x))  # (T, E) -> ()
+    loss.backward(retain_grads=True)
+    names = {"block": block, "x": tokens, "output": output, "target": loss.inputs[1], "loss": loss}
+    title = f"The backward pass of one transformer block, for {len(x)} tokens"
     return save(viz.draw(loss, names=names, title=title), path)
 
 

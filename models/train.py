@@ -11,19 +11,22 @@ from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import tinygrad_edu as te
 import tinygrad_edu.functional as F
-from models import command, datasets, graphs, pictures, train_text
+from models import command, datasets, graphs, train_text
 from models.command import Parser, Results, UserError
 from models.datasets import Dataset
 from models.mlp import ACTIVATIONS, MLP
 from models.progress import Progress
 from tinygrad_edu import Tensor, optim
 from tinygrad_edu.data import batches
+
+if TYPE_CHECKING:
+    import viz
 from tinygrad_edu.files import replacing
 
 
@@ -120,21 +123,19 @@ def save(results: Results, model: MLP, data: Dataset, history: History, form: st
     results.add(
         f"curve.{form}",
         "the loss falls and the accuracy rises; the gap between the two losses is what was learned by heart",
-        lambda path: pictures.learning_curve(path, history.train_loss, history.test_loss, history.test_accuracy),
+        lambda path: draw_curves(history).save(path),
     )
     if data.image is not None:
         results.add(
             f"predictions.{form}",
             "test digits and how the model reads them; the framed ones are wrong: would you have read them?",
-            lambda path: draw_predictions(path, model, data),
+            lambda path: draw_predictions(model, data).save(path),
         )
     if data.features == 2:
         results.add(
             f"boundary.{form}",
             "the colour of a place says which class the model expects there; the dots are the test samples",
-            lambda path: pictures.decision_boundary(
-                path, lambda X: predict(model, X), data.X_test, data.y_test, data.classes
-            ),
+            lambda path: draw_boundary(model, data).save(path),
         )
     results.add(
         f"mlp.{form}",
@@ -149,13 +150,31 @@ def save_weights(path: Path, model: MLP) -> None:
         np.savez(file, **model.state_dict())  # type: ignore[arg-type]  # the names of parameters are no options of savez
 
 
-def draw_predictions(path: Path, model: MLP, data: Dataset) -> None:
+def draw_curves(history: History) -> viz.Chart:
+    """The losses and the accuracy, epoch by epoch."""
+    import viz
+
+    losses = {"training": history.train_loss, "test": history.test_loss}
+    accuracies = {"test": history.test_accuracy}
+    return viz.loss_curves(losses, accuracies=accuracies, step="epoch", unit="nats (cross-entropy)", title="Learning")
+
+
+def draw_predictions(model: MLP, data: Dataset) -> viz.Chart:
     """The test samples as images, with what the model makes of them."""
+    import viz
+
     assert data.image is not None
     names = np.array(data.classes)
     guesses = predict(model, data.X_test).argmax(axis=1)  # (M, D) -> (M,)
     images = data.X_test.reshape(-1, *data.image)  # (M, D) -> (M, H, W)
-    pictures.image_predictions(path, images, names[data.y_test].tolist(), names[guesses].tolist())
+    return viz.predictions(images, names[data.y_test].tolist(), names[guesses].tolist())
+
+
+def draw_boundary(model: MLP, data: Dataset) -> viz.Chart:
+    """The test samples (M, 2) in the plane, and where the model draws the line between their classes."""
+    import viz
+
+    return viz.decision_boundary(model, data.X_test, data.y_test, classes=data.classes)
 
 
 # The command -------------------------------------------------------------------------------------------------------

@@ -1,12 +1,30 @@
-"""Pictures of computation graphs: the picture is the chain rule, with its numbers.
+"""Pictures of computation graphs: the picture is the chain rule, with its numbers. And charts of what models learn.
 
 `viz.draw(loss).save("loss.svg")` draws what `loss` was computed from: one card per op, the local rule of each input and
-its numbers on top of the card, values flowing down, gradients flowing up.
+its numbers on top of the card, values flowing down, gradients flowing up. `viz.attention(model, tokens)` and the other
+charts show what is in a model. All pictures can be saved, are shown by notebooks, and are light or dark.
 """
 
+from viz.chart import Chart
 from viz.drawing import Drawing, draw
 from viz.explain import explain
+from viz.language import attention, embeddings, next_tokens, positions
+from viz.learning import decision_boundary, loss_curves, predictions
 from viz.render import MissingEngineError
 from viz.tree import tree
 
-__all__ = ["Drawing", "MissingEngineError", "draw", "explain", "tree"]
+__all__ = [
+    "Chart",
+    "Drawing",
+    "MissingEngineError",
+    "attention",
+    "decision_boundary",
+    "draw",
+    "embeddings",
+    "explain",
+    "loss_curves",
+    "next_tokens",
+    "positions",
+    "predictions",
+    "tree",
+]

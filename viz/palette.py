@@ -24,6 +24,8 @@ class Palette:
     module_border: str
     warning: str
     warning_tint: str
+    masked: str  # a cell that there is nothing in
+    categories: tuple[str, ...]  # lines and classes of a chart, in this order
     # Heat maps: purple, white, green, so that a sign is never mistaken for a value or a gradient.
     negative: str = "#762a83"
     zero: str = "#f7f7f7"
@@ -49,6 +51,8 @@ LIGHT = Palette(
     module_border="#9aa7b4",
     warning="#8a5a00",
     warning_tint="#fff0c2",
+    masked="#d5dae0",
+    categories=("#0067a5", "#b8480a", "#2e7d4f", "#7a4fa3", "#8a6100", "#0b777e", "#a83268", "#5f6b78"),
 )
 DARK = Palette(
     paper="#12181f",
@@ -66,6 +70,8 @@ DARK = Palette(
     module_border="#5f6b78",
     warning="#f0c050",
     warning_tint="#3b3413",
+    masked="#36414c",
+    categories=("#6cb8ee", "#f59b5c", "#79c998", "#c09be6", "#dfb95a", "#58c4cb", "#ee8ab5", "#9aa7b4"),
 )
 THEMES = {"light": LIGHT, "dark": DARK}
 

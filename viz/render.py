@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 LIMIT = 120  # seconds for one layout
-_INSTALL = 'pip install "tinygrad_edu[viz]"'
+INSTALL = 'pip install "tinygrad_edu[viz]"'
 _IN_PYTHON = """
 import sys, pygraphviz
 graph = pygraphviz.AGraph(string=sys.stdin.buffer.read().decode("utf-8"))
@@ -29,7 +29,7 @@ def load_graphviz() -> Any:
     try:
         import graphviz
     except ImportError:
-        raise MissingEngineError(f"drawing needs the Python package graphviz: {_INSTALL}") from None
+        raise MissingEngineError(f"drawing needs the Python package graphviz: {INSTALL}") from None
     return graphviz
 
 
@@ -60,5 +60,5 @@ def _command(kind: str, dpi: int) -> list[str]:
     if importlib.util.find_spec("pygraphviz") is not None:
         return [sys.executable, "-c", _IN_PYTHON, kind, options]
     raise MissingEngineError(
-        f"saving a picture needs a layout engine: {_INSTALL} (or install Graphviz); .dot needs none"
+        f"saving a picture needs a layout engine: {INSTALL} (or install Graphviz); .dot needs none"
     )
