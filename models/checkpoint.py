@@ -20,21 +20,20 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
-from models.command import UserError, one_line
-from models.tokenizer import INSTALL, Tokenizer
+from models.command import MAX_JSON, UserError, one_line, parse_json, user_errors
+from models.tokenizer import Tokenizer
 from models.transformer import Transformer, TransformerConfig
-from tinygrad_edu import random
-from tinygrad_edu.files import sync
+from tinygrad_edu import random, serialize
+from tinygrad_edu.files import read, sync
 from tinygrad_edu.optim import Optimizer, Schedule
 
 MODEL, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
 OPTIMIZER, STATE, CHECKSUMS = "optimizer.safetensors", "state.json", "checksums.json"
 FINISHED, WRITING, OLD = "checkpoint-", ".writing-", ".old-"
-MAX_JSON = 2**28  # bytes; more is no JSON file of ours
 MAX_POSITIONS = 2**26  # numbers in a table of positions, which no array in the file vouches for
 
 Settings = TypeVar("Settings")
@@ -98,10 +97,10 @@ def save(
         "random": random.generator().bit_generator.state,
     }
     files = {
-        MODEL: _pack(model.state_dict()),
+        MODEL: serialize.pack(model.state_dict()),
         CONFIG: _dump(dataclasses.asdict(model.config)),
         TOKENIZER: _dump(tokenizer.to_json()),
-        OPTIMIZER: _pack(moments),
+        OPTIMIZER: serialize.pack(moments),
         STATE: _dump(state),
     }
     files[CHECKSUMS] = _dump({name: _digest(content) for name, content in files.items()})
@@ -159,21 +158,6 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _pack(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Arrays as the content of a .safetensors file: names, types and shapes as JSON, then the numbers."""
-    content: bytes = library().save(dict(arrays))
-    return content
-
-
-def library() -> Any:
-    """The optional package `safetensors`."""
-    try:
-        import safetensors.numpy
-    except ImportError:
-        raise UserError(f"checkpoints need the package safetensors, which is not installed: {INSTALL}") from None
-    return safetensors.numpy
-
-
 # Finding -------------------------------------------------------------------------------------------------------------
 
 
@@ -218,11 +202,13 @@ def load(path: Path, training: bool = False) -> Checkpoint:
         files = _read(folder, names)
     tokenizer = _tokenizer(files[TOKENIZER], f"{folder / TOKENIZER}")
     config = settings_from(TransformerConfig, _parse(files[CONFIG], f"{folder / CONFIG}"), f"{folder / CONFIG}")
-    model = _model(config, _unpack(files[MODEL], f"{folder / MODEL}"), f"{folder / MODEL}")
+    with user_errors():
+        arrays = serialize.unpack(files[MODEL], f"{folder / MODEL}")
+        moments = serialize.unpack(files[OPTIMIZER], f"{folder / OPTIMIZER}") if training else None
+    model = _model(config, arrays, f"{folder / MODEL}")
     if tokenizer.vocab_size != config.vocab_size:
         raise UserError(f"{folder / TOKENIZER} has {tokenizer.vocab_size} tokens, the model {config.vocab_size}")
     state = _parse(files[STATE], f"{folder / STATE}")
-    moments = _unpack(files[OPTIMIZER], f"{folder / OPTIMIZER}") if training else None
     return Checkpoint(folder, model, tokenizer, _record(state, f"{folder / STATE}"), state, moments)
 
 
@@ -238,38 +224,17 @@ def _read(folder: Path, names: list[str]) -> dict[str, bytes]:
 
 def _content(path: Path) -> bytes:
     try:
-        if path.exists() and not path.is_file():  # such as a pipe, which might never end
-            raise UserError(f"{path} is no file")
-        if path.suffix == ".json" and path.stat().st_size > MAX_JSON:
-            raise UserError(f"{path} is too big: {path.stat().st_size:,} bytes")
-        return path.read_bytes()
+        return read(path, MAX_JSON if path.suffix == ".json" else None)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path.parent} is no complete checkpoint: {path.name} is missing") from None
 
 
 def _parse(content: bytes, where: str) -> dict[str, Any]:
     """A JSON object."""
-    try:
-        data = json.loads(content.decode("utf-8"), parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{where} is no JSON file: {one_line(error):.120}") from None
+    data = parse_json(content, where)
     if not isinstance(data, dict):
         raise UserError(f"{where}: expected a JSON object, got {type(data).__name__}")
     return data
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number")
-
-
-def _unpack(content: bytes, where: str) -> dict[str, np.ndarray]:
-    """The arrays of a .safetensors file; the library checks that its parts fit together."""
-    load_arrays = library().load
-    try:
-        arrays: dict[str, np.ndarray] = load_arrays(content)
-    except Exception as error:
-        raise UserError(f"{where} is no .safetensors file, or is cut short: {one_line(error):.120}") from None
-    return arrays
 
 
 def _tokenizer(content: bytes, where: str) -> Tokenizer:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import math
 import os
 import shutil
 import sys
 import tempfile
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
+
+from tinygrad_edu.errors import FormatError
+from tinygrad_edu.files import read
 
 INSTALL = 'pip install "tinygrad_edu[demo]"'
+MAX_JSON = 2**28  # bytes; more is no JSON file of ours
 STOPPED = 130  # the exit code of a command that Ctrl-C ended: 128 + SIGINT
 
 
@@ -53,6 +59,15 @@ def run(parser: Parser, arguments: Sequence[str] | None = None) -> int:
     except (UserError, OSError) as error:
         print(f"{parser.prog}: {one_line(error)}", file=sys.stderr)
         return 1
+
+
+@contextlib.contextmanager
+def user_errors() -> Iterator[None]:
+    """Inside, an unreadable or senseless file and a missing package become errors of the user's to put right."""
+    try:
+        yield
+    except (FormatError, ImportError, OSError) as error:
+        raise UserError(one_line(error)) from None
 
 
 # Arguments ---------------------------------------------------------------------------------------------------------
@@ -118,6 +133,24 @@ def output_folder(path: str) -> Path:
             return folder
     except OSError as error:
         raise UserError(f"cannot write into {path}: {error.strerror}") from None
+
+
+def read_json(path: Path) -> Any:
+    """What is in a JSON file. One that cannot be read or is no JSON is a UserError."""
+    with user_errors():
+        return parse_json(read(path, MAX_JSON), str(path))
+
+
+def parse_json(content: bytes, where: str) -> Any:
+    """What is in the content of a JSON file; `where` is what errors call it."""
+    try:
+        return json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or JSON that is nested without end
+        raise UserError(f"{where} is no JSON file: {one_line(error):.120}") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
 
 
 # Results -----------------------------------------------------------------------------------------------------------

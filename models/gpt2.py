@@ -8,16 +8,16 @@ Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learner
 
 from __future__ import annotations
 
-import json
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from models.command import UserError, one_line
-from models.tokenizer import INSTALL
+from models.command import UserError, read_json, user_errors
 from models.transformer import Transformer, TransformerConfig
+from tinygrad_edu import serialize
+from tinygrad_edu.files import read
 
 # The activations by Hugging Face's names.
 ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu"}
@@ -52,12 +52,7 @@ def load_gpt2(folder: str | PathLike[str]) -> Transformer:
 
 def read_config(path: Path) -> TransformerConfig:
     """Hugging Face's config.json as ours."""
-    try:
-        theirs = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or one_line(error)}") from None
-    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or JSON that is nested without end
-        raise UserError(f"{path} is no JSON file: {one_line(error):.120}") from None
+    theirs = read_json(path)
     if not isinstance(theirs, dict) or theirs.get("model_type") != "gpt2":
         kind = theirs.get("model_type") if isinstance(theirs, dict) else theirs
         raise UserError(f"{path} does not describe a GPT-2: expected model_type 'gpt2', got {kind!r:.40}")
@@ -98,17 +93,8 @@ def _mlp_ratio(embed_dim: Any, hidden: Any) -> Any:
 
 def read_weights(path: Path) -> dict[str, np.ndarray]:
     """The arrays in a .safetensors file, by GPT-2's names without the prefix that some files have."""
-    try:
-        from safetensors import safe_open
-    except ImportError:
-        raise UserError(f"GPT-2 files need the package safetensors, which is not installed: {INSTALL}") from None
-    try:
-        with safe_open(path, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dictionary
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or one_line(error)}") from None
-    except Exception as error:  # a broken file, or numbers that NumPy does not have, fail in many ways
-        raise UserError(f"{path} is no .safetensors file of numbers, or is cut short: {one_line(error):.120}") from None
+    with user_errors():
+        arrays = serialize.unpack(read(path), str(path))
     arrays = {name.removeprefix("transformer."): array for name, array in arrays.items()}
     # Older files also keep the causal mask of each block, which is no weight.
     return {name: array for name, array in arrays.items() if not name.endswith((".attn.bias", ".attn.masked_bias"))}

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from models.command import UserError, one_line
+from models.command import UserError, one_line, read_json
 
 INSTALL = 'pip install "tinygrad_edu[text]"'
 UNKNOWN = "<unk>"  # what a word tokenizer reads and writes for a word that it has not learned
@@ -258,11 +258,8 @@ def load_tokenizer(path: str | PathLike[str]) -> Tokenizer:
             return BytePairTokenizer.from_files(vocab, merges)
         raise UserError(f"{path} holds no tokenizer: neither tokenizer.json nor vocab.json and merges.txt")
     file = file if path.is_dir() else path
+    data = read_json(file)
     try:
-        return Tokenizer.from_json(json.loads(file.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise UserError(f"cannot read {file}: {error.strerror or one_line(error)}") from None
+        return Tokenizer.from_json(data)
     except UserError as error:
         raise UserError(f"{file}: {error}") from None
-    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or JSON that is nested without end
-        raise UserError(f"{file} is no JSON file: {one_line(error):.120}") from None

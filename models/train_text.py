@@ -38,7 +38,7 @@ from models.text import (
 )
 from models.tokenizer import CharTokenizer, Tokenizer, WordTokenizer
 from models.transformer import ACTIVATIONS, Transformer, TransformerConfig, evaluating
-from tinygrad_edu import optim
+from tinygrad_edu import optim, serialize
 
 VALIDATION_WINDOWS = 200  # of the validation part: a loss that is steady to about 0.02 nats
 SAMPLE_TOKENS = 200  # of each sample while training
@@ -281,7 +281,8 @@ def train_transformer(options: Namespace) -> int:
     """Train, with checkpoints; Ctrl-C ends the training early and saves what there is."""
     run = Path(options.out)
     allow_any_character()
-    checkpoint.library()  # a missing package shall be known now, not after the training
+    with command.user_errors():
+        serialize.library()  # a missing package shall be known now, not after the training
     given = {name: value for name, value in vars(options).items() if name in Settings.__dataclass_fields__}
     training = resume(run, given) if options.resume else _fresh(run, given, options.overwrite)
     command.output_folder(options.out)

@@ -18,6 +18,7 @@ FLOORS = [
     ["tinygrad_edu.autograd"],
     ["tinygrad_edu.origins"],
     ["tinygrad_edu.tensor"],
+    ["tinygrad_edu.serialize"],
     ["tinygrad_edu.derivatives", "tinygrad_edu.gradcheck", "tinygrad_edu.functional", "tinygrad_edu.anomaly"],
     ["tinygrad_edu.nn", "tinygrad_edu.optim", "tinygrad_edu.data"],
     ["tinygrad_edu.gates", "tinygrad_edu.doctor", "tinygrad_edu.health"],
@@ -95,10 +96,13 @@ def test_there_are_no_import_circles() -> None:
 
 
 def test_the_engine_needs_numpy_alone() -> None:
+    """When it is imported; where it uses more, it says what to install."""
     allowed = {"numpy", *PACKAGES[:1], *sys.stdlib_module_names}
+    optional = {"tinygrad_edu.serialize": {"safetensors"}}
     for module, path in MODULES.items():
         if module.startswith("tinygrad_edu"):
-            assert {name.split(".")[0] for name in imports(path)} <= allowed, module
+            assert {name.split(".")[0] for name in imports(path, top_level_only=True)} <= allowed, module
+            assert {name.split(".")[0] for name in imports(path)} <= allowed | optional.get(module, set()), module
 
 
 def run_python(code: str) -> str:

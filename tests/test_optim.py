@@ -1,7 +1,9 @@
 """Optimizers against PyTorch's and against their formulas; schedules, clipping, state and refusals."""
 
+import copy
 import itertools
 import math
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -265,6 +267,30 @@ class TestSchedules:
 
 
 class TestState:
+    @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda both: pickle.loads(pickle.dumps(both))])
+    @pytest.mark.parametrize(("kind", "settings"), SETTINGS)
+    def test_a_copy_goes_on_alike_with_the_copied_model(
+        self, kind: str, settings: dict[str, Any], duplicate: Callable[[Any], Any]
+    ) -> None:
+        def step(model: nn.Module, optimizer: optim.Optimizer) -> None:
+            optimizer.zero_grad()
+            (model(Tensor(X)) ** 2).mean().backward()
+            optimizer.step()
+
+        model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+        optimizer = getattr(optim, kind)(model.parameters(), **settings)
+        step(model, optimizer)
+        other, its = duplicate((model, optimizer))
+        before = {name: value.copy() for name, value in other.state_dict().items()}
+        for _ in range(3):
+            step(model, optimizer)
+        for name, value in other.state_dict().items():
+            np.testing.assert_array_equal(value, before[name])
+        for _ in range(3):
+            step(other, its)
+        for name, value in model.state_dict().items():
+            np.testing.assert_array_equal(other.state_dict()[name], value)
+
     @pytest.mark.parametrize(("name", "settings"), SETTINGS)
     def test_a_resumed_run_goes_on_bit_for_bit(self, name: str, settings: dict[str, Any]) -> None:
         def make(tensors: list[nn.Parameter], **settings: Any) -> tuple[optim.Optimizer, optim.Schedule]:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import tinygrad_edu as te
+from tests.requires import require_torch
 from tests.samples import real
-from tinygrad_edu import GraphError, ShapeError, Tensor
+from tinygrad_edu import GraphError, ShapeError, Tensor, optim
 
 
 def leaf(*shape: int, seed: int = 0) -> Tensor:
@@ -183,21 +184,100 @@ def test_data_can_be_replaced_by_its_like() -> None:
         x.grad = Tensor(np.zeros(3))
 
 
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, copy.copy, lambda x: pickle.loads(pickle.dumps(x))])
-def test_a_copy_is_a_leaf_with_the_same_value(duplicate: Any) -> None:
+DUPLICATES = [copy.deepcopy, copy.copy, lambda x: pickle.loads(pickle.dumps(x))]
+
+
+@pytest.mark.parametrize("duplicate", DUPLICATES)
+def test_a_copy_is_an_independent_leaf_with_the_same_value(duplicate: Any) -> None:
     x = Tensor([1.0, 2.0], requires_grad=True, name="x")
-    y = x * 2
-    y.sum().backward()
-    for original, name in ((x, "x"), (y, None)):
-        other = duplicate(original)
-        assert other is not original
-        assert other.is_leaf
-        assert other.requires_grad
-        assert other.name == name
-        assert other.tolist() == original.tolist()
-        other.data[0] = 7
-        assert original.data[0] != 7
-    assert duplicate(x).grad.tolist() == [2, 2]
+    x.register_hook(lambda g: g * 2)
+    (x * 2).sum().backward()
+    other = duplicate(x)
+    assert type(other) is Tensor
+    assert other.is_leaf
+    assert other.requires_grad
+    assert (other.name, other.tolist(), other.grad.tolist()) == ("x", [1, 2], [4, 4])
+    other.data[0], other.grad.data[0] = 7, 7
+    assert (x.tolist(), x.grad.tolist()) == ([1, 2], [4, 4])
+    (other * 2).sum().backward()
+    assert other.grad.tolist() == [9, 6]  # hooks stay with the original
+    for plain in (Tensor(3), Tensor(True), Tensor(np.zeros((0, 2)))):
+        assert duplicate(plain).dtype == plain.dtype
+        np.testing.assert_array_equal(duplicate(plain), plain)
+
+
+@pytest.mark.parametrize("duplicate", DUPLICATES)
+def test_a_copy_that_would_lose_its_history_is_refused(duplicate: Any) -> None:
+    y = Tensor([1.0, 2.0], requires_grad=True) * 2
+    with pytest.raises(GraphError, match=r"mul \(2,\).*was recorded, and a copy would lose.*x\.detach\(\)"):
+        duplicate(y)
+    assert duplicate(y.detach()).tolist() == [2, 4]
+
+
+class Tagged(Tensor):
+    """A subclass with an attribute of its own."""
+
+
+@pytest.mark.parametrize("duplicate", DUPLICATES)
+def test_a_subclass_keeps_what_it_adds(duplicate: Any) -> None:
+    x = Tagged([1.0])
+    x.tag = "mine"
+    assert (type(duplicate(x)), duplicate(x).tag) == (Tagged, "mine")
+
+
+@pytest.mark.parametrize("value", [[1.0, 2.0], 3.0, np.float64(3), np.arange(6).reshape(2, 3).T])
+def test_as_an_array_it_shares_memory_unless_a_copy_is_asked_for(value: Any) -> None:
+    x = Tensor(value)
+    assert np.shares_memory(np.asarray(x), x.data)
+    assert np.shares_memory(np.asarray(x, copy=False), x.data)
+    assert not np.shares_memory(np.array(x), x.data)
+    assert np.asarray(x, dtype=np.float16).dtype == np.float16
+    with pytest.raises(ValueError, match="copy"):
+        np.asarray(x, dtype=np.float16, copy=False)
+    total = x.sum()  # NumPy's scalar, until somebody asks for an array
+    assert np.shares_memory(np.asarray(total, copy=False), total.data)
+
+
+def test_dlpack_shares_memory_with_other_libraries() -> None:
+    x = Tensor([[1.0, 2.0], [3.0, 4.0]])
+    array = np.from_dlpack(x)
+    assert np.shares_memory(array, x.data)
+    y = te.from_dlpack(x.T)
+    assert y.tolist() == [[1, 3], [2, 4]]
+    x.data[0, 1] = 7
+    assert y.tolist() == [[1, 3], [7, 4]]
+    assert te.from_dlpack(Tensor(3.0)).item() == 3
+
+
+def test_dlpack_refuses_what_cannot_be_shared() -> None:
+    w = Tensor([1.0], requires_grad=True)
+    for tensor in (w, w * 2):
+        with pytest.raises(BufferError, match=r"the gradient would end.*detach"):
+            np.from_dlpack(tensor)
+        with pytest.raises(TypeError, match=r"^from_dlpack: the gradient would end.*detach"):
+            te.from_dlpack(tensor)
+        np.testing.assert_array_equal(np.from_dlpack(tensor.detach()), tensor.data)
+    for other, reason in (([1, 2], "list cannot be shared"), (np.ones(2, complex), "complex128"), (np.array("a"), "")):
+        with pytest.raises(TypeError, match=f"^from_dlpack: .*{reason}"):
+            te.from_dlpack(other)
+
+
+def test_dlpack_both_ways_with_torch() -> None:
+    torch = require_torch()
+    x = Tensor(np.arange(6.0).reshape(2, 3))
+    theirs = torch.from_dlpack(x)
+    theirs[0, 0] = 9
+    assert x.data[0, 0] == 9
+    ours = te.from_dlpack(theirs.T)
+    ours.data[1, 1] = 8
+    assert theirs[1, 1] == 8
+    w = te.from_dlpack(torch.ones(3)).requires_grad_()
+    (w * w).sum().backward()
+    optim.SGD([w], lr=0.5).step()  # into PyTorch's memory
+    assert w.tolist() == [0, 0, 0]
+    for wrong in (torch.ones(2, dtype=torch.bfloat16), torch.ones(2, requires_grad=True)):
+        with pytest.raises(TypeError, match=r"^from_dlpack: "):
+            te.from_dlpack(wrong)
 
 
 def test_detach_shares_the_array_and_astype_carries_the_gradient() -> None:

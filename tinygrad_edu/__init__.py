@@ -4,16 +4,29 @@ from tinygrad_edu import data, functional, nn, optim
 from tinygrad_edu.anomaly import detect_anomaly
 from tinygrad_edu.autograd import enable_grad, grad, no_grad, sweep
 from tinygrad_edu.derivatives import hessian, hvp, jacobian, jvp, vjp
-from tinygrad_edu.errors import AnomalyError, GraphError, ShapeError
+from tinygrad_edu.errors import AnomalyError, FormatError, GraphError, ShapeError
 from tinygrad_edu.gradcheck import gradcheck
 from tinygrad_edu.ops.op import Op
 from tinygrad_edu.origins import record_lines
 from tinygrad_edu.random import manual_seed
-from tinygrad_edu.tensor import Tensor, apply, broadcast_to, concatenate, einsum, maximum, minimum, stack, where
+from tinygrad_edu.serialize import load, save
+from tinygrad_edu.tensor import (
+    Tensor,
+    apply,
+    broadcast_to,
+    concatenate,
+    einsum,
+    from_dlpack,
+    maximum,
+    minimum,
+    stack,
+    where,
+)
 
 __version__ = "0.1.0"
 __all__ = [
     "AnomalyError",
+    "FormatError",
     "GraphError",
     "Op",
     "ShapeError",
@@ -25,6 +38,7 @@ __all__ = [
     "detect_anomaly",
     "einsum",
     "enable_grad",
+    "from_dlpack",
     "functional",
     "grad",
     "gradcheck",
@@ -32,6 +46,7 @@ __all__ = [
     "hvp",
     "jacobian",
     "jvp",
+    "load",
     "manual_seed",
     "maximum",
     "minimum",
@@ -39,6 +54,7 @@ __all__ = [
     "no_grad",
     "optim",
     "record_lines",
+    "save",
     "stack",
     "sweep",
     "vjp",

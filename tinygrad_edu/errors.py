@@ -1,4 +1,4 @@
-"""The ways a computation can be refused, each also a kind of the built-in error a caller would expect."""
+"""What is refused, and why: each is also a kind of the built-in error that a caller would expect."""
 
 
 class ShapeError(ValueError):
@@ -11,3 +11,7 @@ class GraphError(RuntimeError):
 
 class AnomalyError(GraphError, FloatingPointError):
     """An op made NaN or infinity, inside `detect_anomaly`: names the op, its inputs, the line, and what to do."""
+
+
+class FormatError(ValueError):
+    """A file is not what it should be, or does not fit: names the file, what is wrong in it, and what to do."""

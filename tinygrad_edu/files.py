@@ -1,4 +1,4 @@
-"""Files that are complete or not there: whatever fails while one is written, the one before it stays."""
+"""Files read and written whole: whatever fails while one is written, the one before it stays."""
 
 from __future__ import annotations
 
@@ -32,12 +32,32 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         os.replace(temporary, target)
         sync(target.parent)
     except OSError as error:
-        told = type(error)(f"cannot write {path}: {error.strerror or error}")
-        told.errno = error.errno
-        raise told from None
+        raise _told(error, f"cannot write {path}") from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def read(path: str | os.PathLike[str], most: int | None = None) -> bytes:
+    """The content of a file, of at most so many bytes. Raises OSError in one line; a pipe, which may never end, too."""
+    target = Path(path)
+    try:
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        if target.exists() and not target.is_file():
+            raise OSError(errno.EINVAL, "it is no ordinary file")
+        if most is not None and target.stat().st_size > most:
+            raise OSError(errno.EFBIG, f"it is too big: {target.stat().st_size:,} bytes")
+        return target.read_bytes()
+    except OSError as error:
+        raise _told(error, f"cannot read {path}") from None
+
+
+def _told(error: OSError, doing: str) -> OSError:
+    """The same error in one line that says what was being done."""
+    told = type(error)(f"{doing}: {error.strerror or error}")
+    told.errno = error.errno
+    return told
 
 
 def _refuse_to_replace(target: Path) -> None:

@@ -205,11 +205,28 @@ class Tensor:
         return f"{type(self).__name__}({', '.join(notes)})"
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self._data, dtype=dtype, copy=copy)
+        return np.array(self.data, dtype=dtype, copy=copy)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """The array for another library, sharing its memory: `torch.from_dlpack(tensor)`."""
+        if self.requires_grad:
+            raise BufferError("the gradient would end at the other library; pass tensor.detach()")
+        return self.data.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[Any, int]:
+        """Where the array is: in the computer's own memory."""
+        return self.data.__dlpack_device__()
 
     def __reduce__(self) -> Any:
-        """Pickle and deepcopy keep the value, not its history: the copy is a leaf."""
-        return _rebuild, (type(self), self.data.copy(), self.requires_grad, self.name, self._grad)
+        """A copy of a leaf, by copy, deepcopy or pickle: its value, gradient and name, but not its hooks."""
+        if self.op is not None:
+            raise GraphError(
+                f"{autograd.describe(self)} was recorded, and a copy would lose how it was made: copy x.detach(), or "
+                "only the leaves, such as a model's parameters"
+            )
+        grad = None if self._grad is None else Tensor(self._grad)
+        values = (type(self), self.data.copy(), self.requires_grad, self.name, grad)
+        return _rebuild, values, getattr(self, "__dict__", None)
 
     __hash__ = object.__hash__
 
@@ -848,6 +865,24 @@ def minimum(x: Operand, y: Operand) -> Tensor:
 def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
     """Stretch axes of length 1, and add axes in front, up to `shape`."""
     return apply(movement.broadcast_to, x, shape=tuple(shape))
+
+
+def from_dlpack(array: Any) -> Tensor:
+    """A tensor that shares the memory of another library's array, such as a PyTorch tensor on the CPU, by DLPack.
+
+    Raises TypeError for what has no DLPack, is on another device, requires a gradient or has a type that NumPy lacks.
+
+    >>> from_dlpack(np.arange(3))
+    Tensor([0, 1, 2])
+    """
+    try:
+        found = np.from_dlpack(array)
+    except (AttributeError, BufferError, RuntimeError, TypeError, ValueError) as error:
+        reason = f"{type(array).__name__} cannot be shared" if isinstance(error, AttributeError) else str(error)
+        raise TypeError(f"from_dlpack: {reason}") from None
+    if found.dtype.kind not in "biuf":
+        raise TypeError(f"from_dlpack: expected real numbers or booleans, got an array of {found.dtype}")
+    return Tensor.wrap(found)
 
 
 def einsum(subscripts: str, *operands: Any) -> Tensor:

@@ -268,7 +268,7 @@ def test_without_safetensors_one_line_before_the_training(text, tmp_path):
     command = [sys.executable, "-c", script, "transformer", "--text", text, *SMALL, "--out", tmp_path / "run"]
     done = subprocess.run([str(each) for each in command], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
-    assert 'pip install "tinygrad_edu[text]"' in done.stderr
+    assert 'pip install "tinygrad_edu[weights]"' in done.stderr
     assert not (tmp_path / "run").exists()
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from tinygrad_edu import serialize
 from tinygrad_edu.autograd import Scope, changes, state
 from tinygrad_edu.errors import ShapeError
 from tinygrad_edu.tensor import Tensor
@@ -26,6 +28,17 @@ class LoadResult(NamedTuple):
 
     missing: list[str]
     unexpected: list[str]
+
+
+def _as_array(name: str, value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # such as PyTorch's bfloat16, which NumPy does not have
+        raise TypeError(f"load_state_dict: {name} cannot be made an array ({error}): convert it, as .float()") from None
+
+
+def _listed(names: list[str], most: int = 20) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 class Module:
@@ -142,31 +155,48 @@ class Module:
         return {name: parameter.data.copy() for name, parameter in self.named_parameters(shared=True)}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> LoadResult:
-        """Copy values into the parameters. Nothing is changed unless everything fits.
+        """Copy values into the parameters, as their dtypes have them. Nothing is changed unless everything fits.
 
         strict: names that are missing or unexpected are an error. A wrong shape, or values that are no real numbers,
             always are.
         """
+        return self._take(state_dict, strict, "load_state_dict: the state")
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write `state_dict()` as a .safetensors file, which PyTorch's tools read too. See `te.save`."""
+        serialize.save(path, self.state_dict())
+
+    def load(self, path: str | os.PathLike[str], strict: bool = True) -> LoadResult:
+        """Take the parameters from a .safetensors file, of `save` or of a PyTorch model with the same names.
+
+        As `load_state_dict`, but a dtype that the parameter's cannot hold without loss is an error as well; where that
+        is meant, write `module.load_state_dict(te.load(path))`. For the errors of a damaged file see `te.load`.
+        """
+        return self._take(serialize.load(path), strict, f"load: {path}", lossless=True)
+
+    def _take(self, state: Mapping[str, Any], strict: bool, what: str, lossless: bool = False) -> LoadResult:
+        """Check all that is in the state, then copy it into the parameters."""
         own = dict(self.named_parameters(shared=True))
-        values = {name: np.asarray(value) for name, value in state_dict.items()}
+        values = {name: _as_array(name, value) for name, value in state.items()}
         result = LoadResult([n for n in own if n not in values], [n for n in values if n not in own])
-        wrong = [
-            f"{name} {values[name].shape} instead of {parameter.shape}"
-            for name, parameter in own.items()
-            if name in values and values[name].shape != parameter.shape
-        ]
-        unreal = [
-            f"{name} {values[name].dtype}" for name in own if name in values and values[name].dtype.kind not in "biuf"
-        ]
-        complaints = [("missing", result.missing), ("unexpected", result.unexpected)] if strict else []
-        complaints += [("wrong shape", wrong), ("not real numbers", unreal)]
-        found = [f"{kind}: {', '.join(names)}" for kind, names in complaints if names]
+        both = [(name, values[name], parameter.data) for name, parameter in own.items() if name in values]
+        complaints = {
+            "missing": result.missing if strict else [],
+            "unexpected": result.unexpected if strict else [],
+            "wrong shape": [f"{name} {v.shape} instead of {p.shape}" for name, v, p in both if v.shape != p.shape],
+            "not real numbers": [f"{name} {v.dtype}" for name, v, _ in both if v.dtype.kind not in "biuf"],
+            "wrong dtype": [
+                f"{name} {v.dtype} instead of {p.dtype}"
+                for name, v, p in both
+                if lossless and not np.can_cast(v.dtype, p.dtype)
+            ],
+        }
+        found = [f"{kind}: {_listed(names)}" for kind, names in complaints.items() if names]
         if found:
-            raise ShapeError(f"load_state_dict: the state does not fit {type(self).__name__}; {'; '.join(found)}")
-        for name, parameter in own.items():
-            if name in values:
-                changes.mark(parameter.data)
-                parameter.data[...] = values[name]
+            raise ShapeError(f"{what} does not fit {type(self).__name__}; {'; '.join(found)}")
+        for _, value, array in both:
+            changes.mark(array)
+            array[...] = value
         return result
 
     def train(self, mode: bool = True) -> Module:
