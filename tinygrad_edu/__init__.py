@@ -4,6 +4,7 @@ from tinygrad_edu import data, functional, nn, optim
 from tinygrad_edu.anomaly import detect_anomaly
 from tinygrad_edu.autograd import enable_grad, grad, no_grad, sweep
 from tinygrad_edu.derivatives import hessian, hvp, jacobian, jvp, vjp
+from tinygrad_edu.doctor import why
 from tinygrad_edu.errors import AnomalyError, FormatError, GraphError, ShapeError
 from tinygrad_edu.gradcheck import gradcheck
 from tinygrad_edu.ops.op import Op
@@ -59,4 +60,5 @@ __all__ = [
     "sweep",
     "vjp",
     "where",
+    "why",
 ]

@@ -89,8 +89,8 @@ def born_backward(step: Step) -> str:
     if zero_times_infinity and not np.asarray(_array(step.upstream)).all():
         advice = (
             "0 · ∞: no gradient arrives there (a mask or a where behind it chose otherwise), and the slope is "
-            "infinite. Put a safe value in first: x = te.where(mask, x, 1.0), then the op, then the where you have. "
-        ) + advice
+            "infinite. Put a safe value in first: x = te.where(mask, x, 1.0), then the op, then the where you have"
+        )
     line = where(output) if lines.get(output) else " (open detect_anomaly around the forward pass to see the line)"
     return _report(what, result, wrong, sources, arrays, advice, line)
 
