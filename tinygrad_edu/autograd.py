@@ -33,10 +33,11 @@ AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
 
 class Scope(NamedTuple):
-    """The module call in which an op ran: its path from the outermost module, and how the module describes itself."""
+    """The module call in which an op ran. Each call has its own: of two that are equal, `is` tells them apart."""
 
-    path: str
-    label: str
+    path: str  # from the outermost module, such as layers.0
+    label: str  # how the module describes itself
+    caller: Scope | None = None  # the call from within which it was called
 
 
 class Node(Protocol):

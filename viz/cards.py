@@ -9,37 +9,36 @@ import numpy as np
 from viz import text
 from viz.derivation import Derivation, Factor
 from viz.figures import caption, gate_picture, legend, picture
+from viz.frame import assemble, docked, edge_hint, line, outlets, strip
 from viz.html import cell, row, run, table
 from viz.palette import FORMULA, NAME, NOTE, NUMBER, RULE, TITLE, Palette, Style
-from viz.parts import Card, Edge, Trace
+from viz.parts import Card, Edge, Trace, View
 from viz.text import FEW
 
-SHOWN_USES = 4  # a tensor that is used more often gets an alias card at each use: Graphviz cannot route so many lines
 _SHOWN_TERMS = 6
 
 
 # Whole cards ------------------------------------------------------------------------------------------------
 
 
-def op_card(card: Card, trace: Trace, style: Style) -> str:
+def op_card(card: Card, view: View, style: Style) -> str:
     """An op and its output: the local rules where the inputs arrive, then value and gradient, then the uses."""
     p = style.palette
     scalar = np.ndim(card.value) == 0
     middle = [_scalar_body(card, style) if scalar else _tensor_body(card, style)]
     if card.kept and not (scalar and all(edge.scalar for edge in card.inputs)):
-        middle.append(_line(f"kept for backward:  {',  '.join(card.kept)}", p.muted))
+        middle.append(line(f"kept for backward:  {',  '.join(card.kept)}", p.muted))
     elif not card.kept and not scalar:
-        middle.append(_line("kept for backward:  shapes only", p.muted))
-    if card is trace.root and trace.seed:
-        seed = run(f"backward starts here:   {trace.seed}", NUMBER, p.gradient)
-        middle.append(table(row(cell(seed, cellpadding=5, id=f"seed-{card.id}", tooltip=trace.seed)), bgcolor=p.seed))
+        middle.append(line("kept for backward:  shapes only", p.muted))
+    if card is view.trace.root and view.trace.seed:
+        middle.append(seed_strip(view.trace, p))
     if card.note:
-        middle.append(_line(card.note, p.warning))
+        middle.append(line(card.note, p.warning))
     columns = [_column(edge, style) for edge in card.inputs]
-    return _assemble(columns, middle, _outlets(card, style), style, color=p.border, bgcolor=p.card, cellspacing=5)
+    return assemble(columns, middle, outlets(card, view, style), style, color=p.border, bgcolor=p.card, cellspacing=5)
 
 
-def leaf_card(card: Card, style: Style) -> str:
+def leaf_card(card: Card, view: View, style: Style) -> str:
     """A parameter, a variable or data: name, value, gradient."""
     p = style.palette
     color, tint = (p.value, p.parameter_tint) if card.kind == "parameter" else (p.muted, p.input_tint)
@@ -57,24 +56,19 @@ def leaf_card(card: Card, style: Style) -> str:
     else:
         middle = [table(head, cellpadding=2), _pictures(card, style)]
     if card.note:
-        middle.append(_line(card.note, p.warning))
-    return _assemble([], middle, _outlets(card, style), style, color=color, bgcolor=tint, cellspacing=2)
+        middle.append(line(card.note, p.warning))
+    return assemble([], middle, outlets(card, view, style), style, color=color, bgcolor=tint, cellspacing=2)
 
 
-def alias_card(edge: Edge, style: Style) -> str:
-    """Stands for a tensor that is used too often to draw a line to each use."""
-    p, card = style.palette, edge.source
-    kind = card.kind if card.kind != "op" else card.op
-    rows = [row(cell(run(f"↳ {card.name}", FORMULA, p.ink, bold=True), align="left", cellpadding=3))]
-    rows.append(row(cell(run(f"{kind}, one of {len(card.uses)} uses", NOTE, p.muted), align="left")))
-    return _assemble(
-        [], [table(*rows)], [cell(_strip("o", style))], style, color=p.border, bgcolor=p.input_tint, cellspacing=2
-    )
+def seed_strip(trace: Trace, p: Palette) -> str:
+    """Where the backward pass starts."""
+    seed = run(f"backward starts here:   {trace.seed}", NUMBER, p.gradient)
+    return table(row(cell(seed, cellpadding=5, id=f"seed-{trace.root.id}", tooltip=trace.seed)), bgcolor=p.seed)
 
 
-def title(trace: Trace, heading: str, style: Style) -> str:
+def title(view: View, heading: str, style: Style) -> str:
     """The heading of a picture: the formula, and what the arrows mean or why there are no gradients."""
-    p = style.palette
+    p, trace = style.palette, view.trace
     across = ("↓", "down", "↑", "up") if style.down else ("→", "to the right", "←", "to the left")
     rows = [row(cell(run(heading, TITLE, p.ink, bold=True), align="left", colspan=3))]
     flow = f"{across[0]} values flow {across[1]}" if trace.root.inputs else ""
@@ -89,10 +83,16 @@ def title(trace: Trace, heading: str, style: Style) -> str:
             meaning = f"G = ∂{trace.root.symbol}/∂(this card)"
         note = run(f"{across[2]} gradients flow {across[3]}:  {meaning}", RULE, p.gradient)
     rows.append(row(values, cell(width=22), cell(note, align="left")))
-    if style.detailed and any(np.size(card.value) > FEW for card in trace.cards):
+    if style.detailed and any(np.size(card.value) > FEW for card in _cards(view)):
         rows.append(row(cell(legend(p), align="left", colspan=3)))
+    if view.note:
+        rows.append(row(cell(run(f"▸ {view.note}", RULE, p.ink), align="left", colspan=3)))
     rows.append(row(cell(height=8)))
     return table(*rows, cellpadding=2)
+
+
+def _cards(view: View) -> list[Card]:
+    return [node for node in view.nodes if isinstance(node, Card)]
 
 
 def derivation_card(derivation: Derivation, style: Style) -> str:
@@ -142,19 +142,6 @@ def _path(path: list[Factor], number: int, derivation: Derivation, p: Palette) -
 # Their parts ------------------------------------------------------------------------------------------------
 
 
-def _assemble(inputs: list[str], middle: list[str], outputs: list[str], style: Style, **attributes: object) -> str:
-    """Inputs (cells) where values come in, outputs (cells) where they leave: above and below, or left and right."""
-    attributes = {"border": 1, "style": "rounded", "cellpadding": 1} | attributes
-    body = [cell(part) for part in middle]
-    if not style.down:
-        sides = [table(*map(row, part), cellspacing=4) for part in (inputs, body, outputs) if part]
-        return table(row(*map(cell, sides)), **attributes)
-    wide = len(inputs) or 1
-    rows = [row(*inputs)] if inputs else []
-    rows += [row(cell(part, colspan=wide)) for part in middle]
-    return table(*rows, row(cell(table(row(*outputs), cellspacing=2), colspan=wide)), **attributes)
-
-
 def _column(edge: Edge, style: Style) -> str:
     """What happens to the gradient on its way to one input: the rule and its numbers."""
     p = style.palette
@@ -162,24 +149,8 @@ def _column(edge: Edge, style: Style) -> str:
     if edge.rule:
         lines = [cell(run(edge.rule, RULE, p.ink), cellpadding=3), cell(_numbers(edge, p), cellpadding=4)]
     tint = p.gradient_tint if edge.needs_grad else p.input_tint
-    body = _docked(lines, _strip(f"i{edge.index}", style), style, first=True)
+    body = docked(lines, strip(f"i{edge.index}", style), style, first=True)
     return cell(body, bgcolor=tint, width=130, id=f"c-{edge.id}", tooltip=edge_hint(edge))
-
-
-def edge_hint(edge: Edge) -> str:
-    """One edge in words: the rule, and what it passes on."""
-    passed = f"; passes on {text.statistics(edge.contribution)}" if edge.contribution is not None else ""
-    return (edge.rule or edge.note) + passed
-
-
-def _docked(lines: list[str], strip: str, style: Style, *, first: bool) -> str:
-    """Cells under each other, with the ports on the side that faces the other card."""
-    if style.down:
-        rows = [row(line) for line in lines]
-        return table(*([row(cell(strip)), *rows] if first else [*rows, row(cell(strip))]), cellpadding=1)
-    dock = cell(strip, rowspan=len(lines))
-    top = row(dock, lines[0]) if first else row(lines[0], dock)
-    return table(top, *map(row, lines[1:]), cellpadding=1)
 
 
 def _numbers(edge: Edge, p: Palette) -> str:
@@ -301,10 +272,6 @@ def _gradient_cell(card: Card, shown: str, p: Palette) -> str:
     return cell(words, align="right", id=f"g-{card.id}", tooltip=f"gradient of {card.name}")
 
 
-def _line(content: str, color: str) -> str:
-    return table(row(cell(run(content, NOTE, color), align="left", cellpadding=2)))
-
-
 def _factor(sign: str, name: str, value: str, note: str, p: Palette) -> str:
     return row(
         cell(run(sign, RULE, p.muted), align="right"),
@@ -319,28 +286,3 @@ def _reason(edge: Edge) -> str:
     rule = edge.rule.partition(" = ")[2]
     rule = rule.partition("   ")[2] or rule
     return edge.target.op if rule.removeprefix("−").isdecimal() else f"{edge.target.op}:  {rule}"
-
-
-def _outlets(card: Card, style: Style) -> list[str]:
-    """Where values leave and gradients arrive: one place, or a cell for each of several uses, added up."""
-    if len(card.uses) < 2 or len(card.uses) > SHOWN_USES:
-        return [cell(_strip("o", style))]
-    p, places = style.palette, []
-    for number, edge in enumerate(card.uses):
-        arrived = "–" if edge.contribution is None else text.magnitude(edge.contribution)
-        origin = cell(run(f"from {edge.target.symbol}", NOTE, p.muted))
-        lines = [origin, cell(run(arrived, NUMBER, p.gradient, bold=True, mono=True))]
-        places += [cell(run("+", NUMBER, p.muted))] if number else []
-        body = _docked(lines, _strip(f"u{number}", style), style, first=False)
-        look = {"id": f"u-{edge.id}", "tooltip": edge_hint(edge), "bgcolor": p.gradient_tint, "width": 56}
-        places.append(cell(body, **look))
-    return places
-
-
-def _strip(port: str, style: Style) -> str:
-    """Two adjacent ports, 18 points each: the value's line and the gradient's stay side by side."""
-    long, thin = (18, 2) if style.down else (2, 18)
-    ends = [cell(port=f"{port}{end}", fixedsize="true", width=long, height=thin) for end in "fb"]
-    if style.down:
-        return table(row(*ends), fixedsize="true", width=36, height=2)
-    return table(*map(row, ends), fixedsize="true", width=2, height=36)

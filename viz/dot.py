@@ -1,14 +1,15 @@
-"""From a trace to DOT: cards in their modules, and the lines between them."""
+"""From a view to DOT: cards in their modules, and the lines between them."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tinygrad_edu.autograd import Scope
-from viz.cards import SHOWN_USES, alias_card, derivation_card, edge_hint, leaf_card, op_card, title
+from viz.cards import derivation_card, leaf_card, op_card, title
+from viz.folded import ENTRIES, fold_card, fold_hint
+from viz.frame import SHOWN_USES, alias_card, link_hint
 from viz.html import cell, row, run, table
 from viz.palette import FORMULA, NOTE, SANS, THEMES, Style
-from viz.parts import Card, Edge, Trace
+from viz.parts import Call, Card, Fold, Link, View
 from viz.render import load_graphviz
 from viz.text import name as readable
 from viz.text import printable, size, statistics
@@ -16,12 +17,11 @@ from viz.text import printable, size, statistics
 DETAILED = 60  # up to so many cards, heat maps and two lines per link
 
 
-def dot(trace: Trace, *, direction: str, theme: str, heading: str) -> str:
-    """The DOT source of a trace. Equal graphs give equal sources."""
+def dot(view: View, *, direction: str, theme: str, heading: str) -> str:
+    """The DOT source of a view. Equal graphs give equal sources."""
     graphviz = load_graphviz()
-    style = Style(THEMES[theme], down=direction == "TB", detailed=len(trace.cards) <= DETAILED)
+    style = Style(THEMES[theme], down=direction == "TB", detailed=len(view.nodes) <= DETAILED)
     p = style.palette
-    label = f"<{title(trace, heading, style)}>"
     digraph = graphviz.Digraph(
         "tinygrad_edu",
         graph_attr={
@@ -31,7 +31,7 @@ def dot(trace: Trace, *, direction: str, theme: str, heading: str) -> str:
             "nodesep": "0.3",
             "ranksep": "0.55",
             "fontname": SANS,
-            "label": label,
+            "label": f"<{title(view, heading, style)}>",
             "labelloc": "t",
             "labeljust": "l",
             "splines": "polyline" if style.detailed else "true",
@@ -40,52 +40,58 @@ def dot(trace: Trace, *, direction: str, theme: str, heading: str) -> str:
         node_attr={"shape": "plain", "fontname": SANS, "fontsize": "11"},
         edge_attr={"fontname": SANS},
     )
-    clusters = _Clusters(digraph, trace, style)
-    for card in trace.cards:
-        _add_card(clusters.of(card.scope if card.kind == "op" else _home(card)), card, trace, style)
-    for edge in trace.edges:
-        _add_links(digraph, clusters.of(edge.target.scope), edge, style)
-    for card in trace.cards:
-        _straighten(digraph, card)
-    if trace.derivation is not None and trace.derivation.target.gradient is not None:
-        _add_derivation(digraph, trace, style)
+    clusters = _Clusters(digraph, view, style)
+    for node in view.nodes:
+        _add_node(clusters.of(view.home(node)), node, view, style)
+    for link in view.links:
+        _add_lines(digraph, clusters.of(view.home(link.target)), link, view, style)
+    for node in view.nodes:
+        _straighten(digraph, node, view)
+    if view.trace.derivation is not None and view.trace.derivation.target.gradient is not None:
+        _add_derivation(digraph, view, style)
     clusters.close()
     return str(digraph.source)
 
 
-def _add_card(graph: Any, card: Card, trace: Trace, style: Style) -> None:
-    label = op_card(card, trace, style) if card.kind == "op" else leaf_card(card, style)
-    hint = f"{card.formula or card.name}: value {statistics(card.value)}, shape {size(card.value)}"
-    hint += (
-        f"; gradient {statistics(card.gradient)}" if card.gradient is not None else f"; gradient: {card.no_gradient}"
-    )
-    step = f" step-{card.step}" if card.step is not None else ""
-    graph.node(card.id, label=f"<{label}>", id=card.id, tooltip=_hint(hint), **{"class": f"{card.kind}{step}"})
+def _add_node(graph: Any, node: Card | Fold, view: View, style: Style) -> None:
+    if isinstance(node, Fold):
+        label, hint, kind = fold_card(node, view, style), fold_hint(node, view), "fold"
+        steps = [card.step for card in node.cards if card.step is not None]
+    else:
+        label = op_card(node, view, style) if node.kind == "op" else leaf_card(node, view, style)
+        hint, kind, steps = _card_hint(node), node.kind, [node.step] if node.step is not None else []
+    classes = " ".join([kind, *(f"step-{step}" for step in sorted(steps)[:1])])
+    graph.node(node.id, label=f"<{label}>", id=node.id, tooltip=_hint(hint), **{"class": classes})
 
 
-def _add_links(digraph: Any, graph: Any, edge: Edge, style: Style) -> None:
+def _card_hint(card: Card) -> str:
+    hint = f"{card.formula or card.name}: value {statistics(card.value)}, shape {size(card.value)}; gradient"
+    return f"{hint} {statistics(card.gradient)}" if card.gradient is not None else f"{hint}: {card.no_gradient}"
+
+
+def _add_lines(digraph: Any, graph: Any, link: Link, view: View, style: Style) -> None:
     """The value's line and the gradient's, or one line of two colours in a large graph."""
     p = style.palette
     out, into = ("s", "n") if style.down else ("e", "w")
-    tail, port = edge.source.id, "o"
-    uses = edge.source.uses
+    tail, port = link.source.id, "o"
+    uses = view.uses[link.source.id]
     if len(uses) > SHOWN_USES:
-        tail = f"{edge.source.id}-at-{edge.id}"
-        graph.node(
-            tail, label=f"<{alias_card(edge, style)}>", id=tail, tooltip=_hint(edge.source.name), **{"class": "alias"}
-        )
+        tail = f"{link.source.id}-at-{link.id}"
+        label, hint = alias_card(link, view, style), view.name(link.source)
+        graph.node(tail, label=f"<{label}>", id=tail, tooltip=_hint(hint), **{"class": "alias"})
     elif len(uses) > 1:
-        port = f"u{uses.index(edge)}"
-    down = {"color": p.value, "penwidth": "1.1", "arrowsize": "0.55", "id": f"f-{edge.id}", "class": "fwd"}
+        port = f"u{uses.index(link)}"
+    down = {"color": p.value, "penwidth": "1.1", "arrowsize": "0.55", "id": f"f-{link.id}", "class": "fwd"}
     up = {
         "color": p.gradient,
-        "penwidth": "3" if edge.on_path else "1.4",
+        "penwidth": "3" if link.on_path else "1.4",
         "arrowsize": "0.7",
-        "tooltip": _hint(edge_hint(edge)),
+        "tooltip": _hint(link_hint(link)),
     }
-    up |= {"dir": "back", "id": f"b-{edge.id}", "class": f"bwd step-{edge.target.step}" if edge.target.step else "bwd"}
-    head = f"{edge.target.id}:i{edge.index}"
-    if not edge.needs_grad:
+    steps = [edge.target.step for edge in link.edges if edge.target.step is not None]
+    up |= {"dir": "back", "id": f"b-{link.id}", "class": f"bwd step-{min(steps)}" if steps else "bwd"}
+    head = f"{link.target.id}:{_entry(link, view)}"
+    if not link.needs_grad:
         digraph.edge(f"{tail}:{port}f:{out}", f"{head}f:{into}", **down)
     elif style.detailed:
         digraph.edge(f"{tail}:{port}f:{out}", f"{head}f:{into}", **down)
@@ -95,26 +101,41 @@ def _add_links(digraph: Any, graph: Any, edge: Edge, style: Style) -> None:
         digraph.edge(f"{tail}:{port}f:{out}", f"{head}f:{into}", **(up | both))
 
 
-def _straighten(digraph: Any, card: Card) -> None:
+def _entry(link: Link, view: View) -> str:
+    """The port where a link arrives: at an op, that of the input."""
+    if isinstance(link.target, Card):
+        return f"i{link.edges[0].index}"
+    return f"i{min(view.inputs[link.target.id].index(link), ENTRIES - 1)}"
+
+
+def _straighten(digraph: Any, node: Card | Fold, view: View) -> None:
     """Keep a chain of ops in one line: without this, each card would hang from its left column, and the chain drift."""
-    before = sorted(
-        {(e.source.depth, e.source.id) for e in card.inputs if len(e.source.uses) <= SHOWN_USES}, reverse=True
-    )
+    sources = {
+        (_depth(link.source), link.source.id)
+        for link in view.inputs[node.id]
+        if len(view.uses[link.source.id]) <= SHOWN_USES
+    }
+    before = sorted(sources, reverse=True)
     if before and before[0][0] > 0 and (len(before) == 1 or before[1][0] < before[0][0]):
-        digraph.edge(before[0][1], card.id, style="invis", weight="8")
+        digraph.edge(before[0][1], node.id, style="invis", weight="8")
 
 
-def _add_derivation(digraph: Any, trace: Trace, style: Style) -> None:
+def _depth(node: Card | Fold) -> int:
+    return max(card.depth for card in node.cards) if isinstance(node, Fold) else node.depth
+
+
+def _add_derivation(digraph: Any, view: View, style: Style) -> None:
     """Beside the root, where the chain rule starts."""
-    assert trace.derivation is not None
-    label = f"<{derivation_card(trace.derivation, style)}>"
+    assert view.trace.derivation is not None
+    label = f"<{derivation_card(view.trace.derivation, style)}>"
     digraph.node("derivation", label=label, id="derivation", tooltip="the chain rule, factor by factor")
-    if trace.root.scope is None:
+    root = view.shown[view.trace.root]
+    if view.home(root) is view.trace.calls:
         with digraph.subgraph() as same:
             same.attr(rank="same")
             same.node("derivation")
-            same.node(trace.root.id)
-        digraph.edge("derivation", trace.root.id, style="invis")
+            same.node(root.id)
+        digraph.edge("derivation", root.id, style="invis")
 
 
 def _hint(content: str) -> str:
@@ -126,63 +147,40 @@ def _hint(content: str) -> str:
 # Modules ----------------------------------------------------------------------------------------------------
 
 
-def _home(card: Card) -> Scope | None:
-    """A parameter lives in the module that uses it; other leaves come from outside."""
-    scopes = {edge.target.scope for edge in card.uses}
-    return scopes.pop() if card.kind == "parameter" and len(scopes) == 1 else None
-
-
 class _Clusters:
-    """The nested boxes of the modules that recorded something."""
+    """The nested boxes of the modules that are open."""
 
-    def __init__(self, digraph: Any, trace: Trace, style: Style) -> None:
-        self.digraph, self.style, self.model = digraph, style, trace.model
-        scopes = dict.fromkeys(card.scope for card in trace.cards if card.scope is not None)
-        self.by_path = {scope.path: scope for scope in scopes if scope.path}
-        outer = [scope for scope in scopes if not scope.path]
-        if self.model is not None and not outer:
-            outer = [Scope("", self.model.label)]
-        self.outermost = outer[0] if len(outer) == 1 else None  # of several, none can be said to hold the others
-        self.graphs = {
-            scope: type(digraph)(f"cluster_{number}", graph_attr=self._look(scope, number))
-            for number, scope in enumerate(dict.fromkeys([*scopes, *outer]))
-        }
+    def __init__(self, digraph: Any, view: View, style: Style) -> None:
+        self.digraph, self.style, self.trace = digraph, style, view.trace
+        homes = {view.home(node) for node in view.nodes}
+        self.graphs: dict[Call, Any] = {}
+        for call in reversed(list(view.trace.calls.within())):
+            if call.caller is not None and (call in homes or call in {open.caller for open in self.graphs}):
+                self.graphs[call] = type(digraph)(f"cluster_{call.number}", graph_attr=self._look(call))
 
-    def of(self, scope: Scope | None) -> Any:
-        """The graph that the cards of a scope belong to."""
-        return self.digraph if scope is None else self.graphs[scope]
+    def of(self, call: Call) -> Any:
+        """The graph that what stands in a module belongs to."""
+        return self.graphs.get(call, self.digraph)
 
     def close(self) -> None:
         """Put each box into the one around it, innermost first."""
-        for scope in sorted(self.graphs, key=lambda scope: -self._depth(scope)):
-            self.of(self._parent(scope)).subgraph(self.graphs[scope])
+        for call, graph in self.graphs.items():
+            assert call.caller is not None
+            self.of(call.caller).subgraph(graph)
 
-    def _parent(self, scope: Scope) -> Scope | None:
-        if not scope.path:
-            return None
-        parts = scope.path.split(".")
-        prefixes = (".".join(parts[:n]) for n in range(len(parts) - 1, 0, -1))
-        return next((self.by_path[prefix] for prefix in prefixes if prefix in self.by_path), self.outermost)
-
-    def _depth(self, scope: Scope) -> int:
-        depth, parent = 0, self._parent(scope)
-        while parent is not None:
-            depth, parent = depth + 1, self._parent(parent)
-        return depth
-
-    def _look(self, scope: Scope, number: int) -> dict[str, str]:
+    def _look(self, call: Call) -> dict[str, str]:
         p = self.style.palette
-        path = ".".join(part for part in (self.model.path if self.model else "", scope.path) if part)
-        heading, detail = (readable(path), scope.label) if path else (scope.label, "")
+        path = self.trace.path_of(call)
+        heading, detail = (readable(path), call.label) if path else (call.label, "")
         cells = [cell(run(f"▾ {heading}", FORMULA, p.ink, bold=True), align="left")]
         cells += [cell(width=6), cell(run(detail, NOTE + 0.5, p.muted), align="left")] if detail else []
         return {
             "label": f"<{table(row(*cells), cellpadding=3)}>",
             "labeljust": "l",
             "style": "rounded,filled",
-            "fillcolor": p.modules[self._depth(scope) % 2],
+            "fillcolor": p.modules[(call.depth + 1) % 2],
             "color": p.module_border,
             "margin": "12",
-            "id": f"m{number}",
-            "tooltip": _hint(f"{path} {scope.label}".strip()),
+            "id": f"m{call.number}",
+            "tooltip": _hint(f"{path} {call.label}".strip()),
         }

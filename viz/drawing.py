@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from html import escape
 from typing import Any
 
+from tinygrad_edu.autograd import Scope
 from tinygrad_edu.tensor import Tensor
 from viz.dot import dot
+from viz.fold import fold
 from viz.palette import THEMES
+from viz.parts import Card, Fold, View
 from viz.picture import Picture, labelled
 from viz.render import render
 from viz.text import printable
-from viz.trace import trace
+from viz.trace import gather, write
 
 _MOST_PIXELS = 30e6  # of a .png
 _PAGE = """<!DOCTYPE html>
@@ -51,14 +54,21 @@ def draw(
     *,
     names: Mapping[str, Any] | None = None,
     highlight: Tensor | None = None,
+    depth: int | None = None,
+    expand: Collection[str] = (),
+    collapse: Callable[[Scope], bool] | None = None,
     direction: str = "TB",
     theme: str = "light",
     title: str | None = None,
+    budget: int | None = 60,
 ) -> Drawing:
     """Draw what `root` was computed from: one card per op, its chain rule with numbers, its value and its gradient.
 
     names: names for tensors, such as `locals()`, also through the modules in it; anything else in it is ignored.
     highlight: a tensor; the path of its gradient is drawn thick, and a card multiplies the factors along it.
+    depth: how many levels of modules are drawn open; by default as many as fit about `budget` cards.
+    expand: paths of modules to draw open whatever their depth, such as ["blocks.3"].
+    collapse: a function of a module's scope (`.path`, `.label`) that tells whether to fold it.
     direction: "TB", values flow down, or "LR", to the right. theme: "light" or "dark". title: instead of the formula.
 
     Gradients are shown once `backward()` has run; before, the picture has the values and the rules.
@@ -74,14 +84,31 @@ def draw(
     for option, value, allowed in (("direction", direction, ("TB", "LR")), ("theme", theme, tuple(THEMES))):
         if value not in allowed:
             raise ValueError(f"viz.draw: {option} is one of {', '.join(map(repr, allowed))}, got {value!r}")
-    traced = trace(root, names, highlight)
+    traced = gather(root, names, highlight)
     heading = printable(title) if title is not None else traced.title
-    source = dot(traced, direction=direction, theme=theme, heading=heading)
-    steps = [
-        f"Step {card.step}: {card.formula}: " + "; ".join(edge.rule for edge in card.inputs if edge.rule)
-        for card in sorted((card for card in traced.cards if card.step), key=lambda card: card.step or 0)
-    ]
-    return Drawing(source, heading, steps, theme)
+    view = fold(traced, depth=depth, expand=expand, collapse=collapse, budget=budget)
+    write(_read(view), traced)
+    source = dot(view, direction=direction, theme=theme, heading=heading)
+    return Drawing(source, heading, _steps(view), theme)
+
+
+def _read(view: View) -> list[Card]:
+    """The cards whose rules are read: those drawn, and those of the derivation."""
+    paths = view.trace.derivation.paths if view.trace.derivation is not None else []
+    derived = {factor.edge.target for path in paths for factor in path}
+    return [card for card in view.trace.cards if card is view.shown[card] or card in derived]
+
+
+def _steps(view: View) -> list[str]:
+    """The backward pass in words: a line for each step, or for all steps that are folded into one card."""
+    lines: dict[str, str] = {}
+    for step, node in sorted(view.steps().items()):
+        if isinstance(node, Fold):
+            lines.setdefault(node.id, f"Step {step} and on: {view.name(node)}: {len(node.cards)} ops, folded")
+        else:
+            rules = "; ".join(edge.rule for edge in node.inputs if edge.rule)
+            lines[node.id] = f"Step {step}: {node.formula}: {rules}"
+    return list(lines.values())
 
 
 class Drawing(Picture):

@@ -6,11 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from tinygrad_edu.autograd import Scope
 from tinygrad_edu.nn import Module, Parameter
 from tinygrad_edu.tensor import Tensor
 from viz import text
-from viz.parts import Card
 
 # The layers whose parameters can be told by their place among the inputs of an op.
 _LAYERS = {"Linear": ("", "weight", "bias"), "LayerNorm": ("", "weight", "bias"), "Embedding": ("", "weight")}
@@ -85,15 +83,3 @@ def kind_of(tensor: Tensor) -> str:
     if isinstance(tensor, Parameter):
         return "parameter"
     return "variable" if tensor.requires_grad else "data"
-
-
-def find_model(cards: list[Card], names: Mapping[str, Any]) -> Scope | None:
-    """The module among `names` that has all the module paths in the graph, if there is exactly one."""
-    paths = {card.scope.path for card in cards if card.scope is not None}
-    models = {value: key for key, value in names.items() if isinstance(value, Module)}
-    found = [
-        Scope(key, model.label())
-        for model, key in models.items()
-        if paths <= {path for path, _ in model.named_modules()}
-    ]
-    return found[0] if paths and len(found) == 1 else None

@@ -5,7 +5,7 @@ Every gradient comes from `te.sweep`, the loop that `backward()` itself uses; ev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ from tinygrad_edu.tensor import Tensor
 from viz import text
 from viz.derivation import derive
 from viz.formulas import expression, write_forward, write_rules
-from viz.names import choose_names, chosen, find_model, kind_of
+from viz.modules import call_tree, find_model
+from viz.names import choose_names, chosen, kind_of
 from viz.parts import Card, Edge, Trace
 
 _NOT_RUN = "gradients: not run (call backward() first)"
@@ -25,25 +26,38 @@ _STALE = "gradients can no longer be shown: a value was changed in place after t
 
 
 def trace(root: Tensor, names: Mapping[str, Any] | None = None, highlight: Tensor | None = None) -> Trace:
-    """Everything a picture of `root` shows. Time and size are linear in the graph.
+    """Everything a picture of `root` can show. Time and size are linear in the graph.
 
     Raises TypeError if root is no Tensor, ValueError if no gradient flows to `highlight`.
     """
+    result = gather(root, names, highlight)
+    write(result.cards, result)
+    return result
+
+
+def gather(root: Tensor, names: Mapping[str, Any] | None = None, highlight: Tensor | None = None) -> Trace:
+    """As `trace`, but without the texts that `write` adds."""
     if not isinstance(root, Tensor):
         raise TypeError(f"viz.draw: expected a Tensor, got {type(root).__name__}; draw the loss, or another result")
     tensors, names = _ancestors(root), chosen(names or {})
     cards = _cards(tensors, root, names)
     _connect(cards)
-    result = Trace(list(cards.values()), title=expression(cards, root))
-    result.model = find_model(result.cards, names)
+    listed = list(cards.values())
+    result = Trace(listed, call_tree(listed), title=expression(cards, root))
+    result.model = find_model(result.calls, names)
     with np.errstate(all="ignore"):  # whatever the user's own pass already warned about
         result.status = _fill_gradients(result, cards)
-        for card in result.cards:
-            write_rules(card, result)
-            card.note = _changed(card) or _accumulated(card)
     if highlight is not None:
         _highlight(result, cards, highlight)
     return result
+
+
+def write(cards: Iterable[Card], result: Trace) -> None:
+    """Print the rules of these cards and look for what must be said about them: the costly part of a trace."""
+    with np.errstate(all="ignore"):
+        for card in cards:
+            write_rules(card, result)
+            card.note = _changed(card) or _accumulated(card)
 
 
 def _ancestors(root: Tensor) -> list[Tensor]:
@@ -66,7 +80,7 @@ def _cards(tensors: list[Tensor], root: Tensor, names: Mapping[str, Any]) -> dic
         name = given[tensor]
         last = name.rpartition(".")[2]  # within formulas, weight is enough for layers.0.weight
         symbol = last if last.isidentifier() else name
-        cards[tensor] = Card(identity, tensor, tensor._data, name, symbol, kind, tensor.scope)
+        cards[tensor] = Card(identity, tensor, tensor._data, name, symbol, kind)
     return cards
 
 

@@ -293,8 +293,16 @@ class TestPaths:
         assert y.module == ""
 
     def test_an_op_knows_how_its_module_describes_itself(self) -> None:
-        assert nn.Sequential(nn.Linear(2, 3))(ONE).scope == ("0", "Linear(2 → 3)")
-        assert nn.Linear(2, 3)(ONE).scope == ("", "Linear(2 → 3)")
+        assert nn.Sequential(nn.Linear(2, 3))(ONE).scope[:2] == ("0", "Linear(2 → 3)")
+        assert nn.Linear(2, 3)(ONE).scope[:2] == ("", "Linear(2 → 3)")
+
+    def test_each_call_is_told_apart_and_knows_its_caller(self) -> None:
+        y = Twice()(ONE)
+        scopes = [y.scope, y.inputs[0].scope]
+        assert scopes[0] == scopes[1]
+        assert scopes[0] is not scopes[1]
+        assert scopes[0].caller is scopes[1].caller
+        assert scopes[0].caller == ("", "Twice", None)
 
     def test_outside_of_modules_there_is_none(self) -> None:
         y = nn.Linear(2, 1)(ONE)

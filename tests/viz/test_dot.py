@@ -74,7 +74,7 @@ def test_two_lines_per_link_and_one_in_large_graphs() -> None:
     for _ in range(70):
         y = y * 2.0
     y.backward()
-    large = viz.draw(y).source
+    large = viz.draw(y, budget=None).source
     assert large.count('class="fwd bwd') == 70
 
 
@@ -89,7 +89,7 @@ def test_work_is_linear_in_the_graph(monkeypatch: pytest.MonkeyPatch) -> None:
         for _ in range(layers):
             y = y + y  # 2 to the power of `layers` paths
         y.backward()
-        viz.draw(y, highlight=y)
+        viz.draw(y, highlight=y, budget=None)
         return len(printed)
 
     assert edges(20) == 40

@@ -57,7 +57,7 @@ class Module:
 
     training: bool = True
     _structure: ClassVar[int] = 0  # grows whenever any module gets or loses a child: what is known of the tree is stale
-    _scopes: tuple[int, dict[Module, Scope]] = (-1, {})
+    _scopes: tuple[int, dict[Module, tuple[str, str]]] = (-1, {})
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the output. Subclasses define it."""
@@ -68,17 +68,18 @@ class Module:
         outer, root = state.scope, state.root
         try:
             state.root = self if root is None else root
-            state.scope = state.root._scope_of(self) or outer
+            state.scope = state.root._scope_of(self, outer) or outer
             return self.forward(*args, **kwargs)
         finally:
             state.scope, state.root = outer, root
 
-    def _scope_of(self, module: Module) -> Scope | None:
-        """Where a module stands in this one, if it does; the paths of the whole tree are found once."""
+    def _scope_of(self, module: Module, caller: Scope | None) -> Scope | None:
+        """A call of a module that stands in this one, if it does; the paths of the whole tree are found once."""
         if self._scopes[0] != Module._structure:
             children = ((path, child) for path, child in self.named_modules() if child is not self)
-            self._scopes = Module._structure, {child: Scope(path, child.label()) for path, child in children}
-        return Scope("", self.label()) if module is self else self._scopes[1].get(module)
+            self._scopes = Module._structure, {child: (path, child.label()) for path, child in children}
+        found = ("", self.label()) if module is self else self._scopes[1].get(module)
+        return Scope(*found, caller) if found else None
 
     def __getstate__(self) -> dict[str, Any]:
         """What pickle and deepcopy take along: all but the paths, which the copy finds itself."""

@@ -1,0 +1,196 @@
+"""The card of what is folded: how much it is, what it learns, and what becomes of the gradient on its way through."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from itertools import zip_longest
+from typing import Any
+
+from viz import text
+from viz.cards import seed_strip
+from viz.frame import assemble, line, outlets, strip
+from viz.html import cell, row, run, table
+from viz.palette import FORMULA, NOTE, RULE, Palette, Style
+from viz.parts import Call, Card, Fold, View
+
+ENTRIES = 8  # as many lines come in at places of their own
+_KINDS, _PARAMETERS = 5, 16  # as many are listed
+_BARS, _NUMBERED, _BAR_HEIGHT, _DECADES = 32, 12, 24, 6
+
+
+def fold_card(fold: Fold, view: View, style: Style) -> str:
+    """▸ path, label; ops and output; gradient norms in and out; the parameters; of a stack, a bar for each module."""
+    p = style.palette
+    middle = [_head(fold, view, style), _norms(fold, view, p)]
+    if fold.kind == "stack" and not view.trace.status:
+        middle.append(_bars(fold, view, style))
+    if fold.parameters:
+        middle.append(_parameters(fold, view, p))
+    if fold is view.shown[view.trace.root] and view.trace.seed:
+        middle.append(seed_strip(view.trace, p))
+    look = {"color": p.module_border, "bgcolor": p.modules[1], "cellspacing": 3}
+    return assemble(_entries(fold, view, style), middle, outlets(fold, view, style), style, **look)
+
+
+def fold_hint(fold: Fold, view: View) -> str:
+    """A fold in words."""
+    return f"{view.name(fold)}  {label(fold)}: {len(fold.cards)} ops folded"
+
+
+def label(fold: Fold) -> str:
+    """What the folded modules say of themselves: Block × 12."""
+    units = [unit.label if isinstance(unit, Call) else _kind(unit) for unit in fold.parts[0]]
+    if fold.kind == "run":
+        calls = [unit for unit in fold.parts[0] if isinstance(unit, Call)]
+        return f"{len(calls)} modules" if calls else ""
+    once = " + ".join(units)
+    if fold.kind == "module":
+        return once
+    return f"({once}) × {len(fold.parts)}" if len(units) > 1 else f"{once} × {len(fold.parts)}"
+
+
+def _kind(card: Card) -> str:
+    return card.op.partition(" · ")[0]
+
+
+def _entries(fold: Fold, view: View, style: Style) -> list[str]:
+    """A port for each line that comes in; many lines share the last one."""
+    return [cell(strip(f"i{number}", style)) for number in range(min(len(view.inputs[fold.id]), ENTRIES))]
+
+
+def _head(fold: Fold, view: View, style: Style) -> str:
+    p = style.palette
+    kinds = Counter(_kind(card) for card in fold.cards).most_common()
+    listed = [f"{count} {kind}" if count > 1 else kind for kind, count in kinds[:_KINDS]]
+    listed += ["…"] if len(kinds) > _KINDS else []
+    ops = f"{len(fold.cards)} ops folded: {', '.join(listed)}" if len(fold.cards) > 1 else f"1 op folded: {listed[0]}"
+    if fold.kind == "run":
+        ops = f"from {fold.cards[0].formula} to {fold.cards[-1].formula}: {', '.join(listed)}"
+    shapes = list(dict.fromkeys(text.size(card.value) for card in fold.outputs))
+    out = f"out {', '.join(shapes[:2])}" + (" …" if len(shapes) > 2 else "")
+    return table(
+        row(
+            cell(run(text.name(view.name(fold)), FORMULA, p.ink, bold=True), align="left"),
+            cell(width=14),
+            cell(run(label(fold), NOTE, p.muted), align="right"),
+            cell(width=6),
+        ),
+        row(cell(run(f"{ops} · {out}", NOTE, p.muted), align="left", colspan=4)),
+        cellpadding=2,
+    )
+
+
+def _norms(fold: Fold, view: View, p: Palette) -> str:
+    """The norm of the value, and of the gradient as it comes in and as it goes out."""
+    value = together(card.value for card in fold.outputs)
+    cells = [cell(run(f"value norm {text.number(value)}", RULE, p.value), align="left", id=f"v-{fold.id}")]
+    if view.trace.status:
+        gradient = run(f"gradient: {fold.outputs[-1].no_gradient}", RULE, p.muted)
+    else:
+        arriving, leaving = norms(fold, view)
+        gradient = run(_ratio(arriving, leaving), RULE, p.gradient, bold=True)
+    cells += [cell(width=14), cell(gradient, align="right", id=f"g-{fold.id}"), cell(width=8)]
+    return table(row(*cells), cellpadding=2)
+
+
+def _ratio(arriving: float | None, leaving: float | None) -> str:
+    if arriving is None:
+        return "no gradient reached it"
+    if leaving is None:
+        return f"gradient norm {text.number(arriving)} → none: its inputs need none"
+    ratio = f"  (×{text.number(leaving / arriving)})" if arriving and math.isfinite(leaving / arriving) else ""
+    return f"gradient norm {text.number(arriving)} → {text.number(leaving)}{ratio}"
+
+
+def norms(fold: Fold, view: View) -> tuple[float | None, float | None]:
+    """The norm of the gradient where it arrives, at the outputs of a fold, and of what leaves it, at its inputs."""
+    arriving = [card.gradient for card in fold.outputs if card.gradient is not None]
+    passed: dict[Card, Any] = {}
+    for link in view.inputs[fold.id]:
+        for edge in link.edges:
+            if edge.contribution is not None:
+                known = passed.get(edge.source)
+                passed[edge.source] = edge.contribution if known is None else known + edge.contribution
+    return (together(arriving) if arriving else None), (together(passed.values()) if passed else None)
+
+
+def together(arrays: Iterable[Any]) -> float:
+    """The norm of several arrays as if they were one."""
+    return math.sqrt(sum(text.norm(array) ** 2 for array in arrays))
+
+
+def _bars(fold: Fold, view: View, style: Style) -> str:
+    """For each repetition, the gradient that arrives at its output: as a bar, and of a few as a number."""
+    p = style.palette
+    inner = [Fold(fold.id, [part], fold.home, cards=_ops(part)) for part in fold.parts]
+    found = [together(c.gradient for c in part.outputs if c.gradient is not None) for part in inner]
+    if not any(found):
+        return line("gradient norm at each output: 0", p.muted)
+    largest = max((norm for norm in found if math.isfinite(norm)), default=0.0)
+    step = math.ceil(len(found) / _BARS)
+    words = f"gradient norm at each output, first to last, {text.number(min(found))} … {text.number(max(found))}"
+    words += f"; bars: {_DECADES} decades" + (f", every {step}th of {len(found)}" if step > 1 else "")
+    rows = [row(*[_bar(norm, largest, fold, number, view, style) for number, norm in enumerate(found)][::step])]
+    if len(found) <= _NUMBERED:
+        rows.append(row(*(cell(run(text.number(norm), NOTE, p.gradient, mono=True), width=42) for norm in found)))
+    return table(row(cell(run(words, NOTE, p.muted), align="left")), row(cell(table(*rows))), cellpadding=2)
+
+
+def _ops(part: list[Card | Call]) -> list[Card]:
+    return [card for unit in part for card in (unit.ops() if isinstance(unit, Call) else [unit])]
+
+
+def _bar(norm: float, largest: float, fold: Fold, number: int, view: View, style: Style) -> str:
+    """A bar as high as the largest norm's, less a part for each factor of ten below it."""
+    p = style.palette
+    below = math.log10(largest / norm) if norm > 0 and math.isfinite(norm) else 0.0 if norm else _DECADES
+    height = max(1, round(_BAR_HEIGHT * (1 - below / _DECADES)))
+    full = cell(fixedsize="true", width=10, height=height, bgcolor=p.gradient)
+    rows = [row(full)]
+    if height < _BAR_HEIGHT:
+        rows.insert(0, row(cell(fixedsize="true", width=10, height=_BAR_HEIGHT - height)))
+    body = table(*rows, fixedsize="true", width=12, height=_BAR_HEIGHT + 2)
+    first = next(unit for unit in fold.parts[number] if isinstance(unit, Call))
+    hint = f"{view.trace.path_of(first)}: gradient norm {text.number(norm)}"
+    return cell(body, id=f"s-{fold.id}-{number}", tooltip=hint)
+
+
+def _parameters(fold: Fold, view: View, p: Palette) -> str:
+    """Each parameter with its shape and the norm of its gradient; of a stack, those of one place from first to last."""
+    groups = _groups(fold, view)
+    lines = [_parameter(name, cards, p) for name, cards in list(groups.items())[:_PARAMETERS]]
+    half = math.ceil(len(lines) / 2) if len(lines) > 3 else len(lines)
+    gap = cell(width=12)
+    rows = [
+        row(left, gap, right or cell()) if half < len(lines) else row(left)
+        for left, right in zip_longest(lines[:half], lines[half:], fillvalue="")
+    ]
+    if len(groups) > _PARAMETERS:
+        rows.append(row(cell(run(f"and {len(groups) - _PARAMETERS} more", NOTE, p.muted), align="left")))
+    return table(*rows, cellpadding=1)
+
+
+def _groups(fold: Fold, view: View) -> dict[str, list[Card]]:
+    """The parameters by what they are called within the module, of a stack within each of its modules."""
+    inside = {card: unit for part in fold.parts for unit in part for card in _ops([unit])}
+    groups: dict[str, list[Card]] = {}
+    for leaf in fold.parameters:
+        unit = inside[leaf.uses[-1].target]
+        prefix = f"{view.trace.path_of(unit)}." if isinstance(unit, Call) and fold.kind != "run" else ""
+        groups.setdefault(leaf.name.removeprefix(prefix), []).append(leaf)
+    return groups
+
+
+def _parameter(name: str, cards: list[Card], p: Palette) -> str:
+    shape = text.size(cards[0].value)
+    found = [text.norm(card.gradient) for card in cards if card.gradient is not None]
+    if not found:
+        norm = f"gradient: {cards[0].no_gradient}"
+    elif len(cards) == 1:
+        norm = f"gradient norm {text.number(found[0])}"
+    else:
+        norm = f"gradient norm {text.number(min(found))} … {text.number(max(found))}"
+    words = run(f"{name} {shape}   {norm}", NOTE, p.value)
+    return cell(words, align="left", id=f"p-{cards[0].id}")
