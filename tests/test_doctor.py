@@ -117,6 +117,13 @@ class TestCuts:
         text = told(w, (w.tanh().detach() * v).sum(), "none")
         assert "detach() cut tanh (8, 4) off (perhaps with this tensor behind it" in text
 
+        with te.record_lines():
+            loss = (w.tanh().detach() * v).sum()
+        text = told(w, loss, "none")
+        assert "detach() cut tanh (8, 4) off, at" in text
+        assert "perhaps" not in text
+        assert "detach() cut" not in te.why(leaf(X + 1), loss).reasons[0]
+
     def test_a_detach_elsewhere_is_not_blamed(self) -> None:
         w, v, other = leaf(), leaf(), leaf()
         hidden = other.tanh()

@@ -27,7 +27,7 @@ def test_each_python_block_prints_what_its_comments_say(
     pytest.importorskip("pygraphviz")
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
-    expected = re.findall(r"^(?:print\(.*\))?\s+# (.*)", code, flags=re.MULTILINE)
+    expected = re.findall(r"^(?:print\(.*\))?\s*# (.*)", code, flags=re.MULTILINE)
     assert capsys.readouterr().out.splitlines() == expected
     for svg in tmp_path.glob("*.svg"):
         shown = ROOT / "docs" / "pictures" / svg.name

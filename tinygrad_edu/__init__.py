@@ -7,6 +7,7 @@ from tinygrad_edu.derivatives import hessian, hvp, jacobian, jvp, vjp
 from tinygrad_edu.doctor import why
 from tinygrad_edu.errors import AnomalyError, FormatError, GraphError, ShapeError
 from tinygrad_edu.gradcheck import gradcheck
+from tinygrad_edu.health import health
 from tinygrad_edu.ops.op import Op
 from tinygrad_edu.origins import record_lines
 from tinygrad_edu.random import manual_seed
@@ -43,6 +44,7 @@ __all__ = [
     "functional",
     "grad",
     "gradcheck",
+    "health",
     "hessian",
     "hvp",
     "jacobian",

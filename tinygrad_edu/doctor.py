@@ -171,12 +171,12 @@ def _roots_of(cut: Cut, tensor: Tensor | None = None) -> list[str]:
         cut = waiting.pop()
         waiting += [earlier for earlier in cut.before if id(earlier) not in seen]
         seen.update(map(id, cut.before))
-        behind = [source() for source in cut.sources]
         if not cut.reason:
             continue
+        behind = [source() for source in (*cut.sources, *(cut.leaves or ()))]
         if tensor is None or any(x is not None and _depends(x, tensor) for x in behind):
             found.append(str(cut))
-        elif None in behind:
+        elif None in behind and (cut.leaves is None or tensor.op is not None):
             found.append(f"{cut} (perhaps with this tensor behind it: that part of the graph is gone)")
     return list(dict.fromkeys(found))
 
@@ -390,10 +390,10 @@ def _norms(case: Case) -> list[float]:
 def _passages(case: Case) -> tuple[Passage, ...]:
     rows = []
     for step, norm in zip(case.way, _norms(case), strict=False):
-        flat = gates.shut(step.op, np.asarray(step.output._data), step.output.options)
-        share = np.mean(flat[1]) if flat is not None and flat[1].size else 0.0
-        line = lines.get(step.output)
-        notes = [f"{share:.0%} {flat[0]}"] if flat is not None and share >= 0.01 else []
+        line, notes = lines.get(step.output), []
+        if gates.can_shut(step.op):
+            kind, flat = gates.shut(step.op, np.asarray(step.output._data), step.output.options)
+            notes = [f"{np.mean(flat):.0%} {kind}"] if flat.any() else []
         notes += [str(line).partition(": ")[0]] if line else []
         path = step.output.scope.path if step.output.scope is not None else ""
         rows.append(Passage(f"{step.op.name} {step.output.shape}", path, norm, ", ".join(notes)))

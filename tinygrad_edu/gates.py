@@ -39,7 +39,12 @@ def explain(step: Step) -> str:
     return known(gate) if known else ""
 
 
-def shut(op: Op, y: Any, options: dict[str, Any]) -> tuple[str, Any] | None:
+def can_shut(op: Op | None) -> bool:
+    """Whether this is an activation that `shut` knows."""
+    return op is not None and op.name in ("relu", "sigmoid", "tanh", "softmax", "attention_weights")
+
+
+def shut(op: Op, y: Any, options: dict[str, Any]) -> tuple[str, Any]:
     """Which elements of an activation let (almost) nothing through, and whether that is called dead or saturated."""
     if op.name == "relu":
         return "dead", y <= 0
@@ -47,10 +52,8 @@ def shut(op: Op, y: Any, options: dict[str, Any]) -> tuple[str, Any] | None:
         return "saturated", y * (1 - y) < 0.0025  # a hundredth of the largest slope
     if op.name == "tanh":
         return "saturated", 1 - np.square(y) < 0.01
-    if op.name in ("softmax", "attention_weights"):
-        largest = np.max(y, axis=options.get("axis", -1), keepdims=True, initial=0)
-        return "saturated", np.broadcast_to(largest > 0.999, y.shape)
-    return None
+    largest = np.max(y, axis=options.get("axis", -1), keepdims=True, initial=0)
+    return "saturated", np.broadcast_to(largest > 0.999, y.shape)
 
 
 # One sentence for each way to be shut --------------------------------------------------------------------------------
@@ -75,7 +78,7 @@ def _relu(gate: Gate) -> str:
 
 
 def _saturating(gate: Gate) -> str:
-    _, flat = shut(gate.op, gate.y, gate.options) or ("", np.zeros(1, bool))
+    _, flat = shut(gate.op, gate.y, gate.options)
     if not flat.any():
         return ""
     which = f"all {flat.size} of its outputs are" if flat.all() else f"{_share(flat)} of its outputs are"

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from tinygrad_edu.autograd import Watcher, state
+from tinygrad_edu.autograd import Watcher, backward_order, state
 from tinygrad_edu.autograd import describe as describe_value
 from tinygrad_edu.ops.elementwise import constant
 from tinygrad_edu.ops.op import Op
@@ -71,7 +71,8 @@ class Cut(NamedTuple):
 
     reason: str  # empty where the cut came earlier
     line: Line | None
-    sources: tuple[weakref.ref[Any], ...]  # what lies behind the cut
+    sources: tuple[weakref.ref[Any], ...]  # what was cut off
+    leaves: tuple[weakref.ref[Any], ...] | None  # what that was computed from, if somebody looked before it was gone
     before: tuple[Cut, ...]  # earlier cuts that lie behind this value
 
     def __str__(self) -> str:
@@ -90,10 +91,9 @@ class record_lines(Watcher):
     >>> import tinygrad_edu as te
     >>> w = te.Tensor([1.0, 2.0], requires_grad=True)
     >>> with te.record_lines():
-    ...     y = w * w
-    ...     loss = y.detach().sum()
+    ...     loss = (w * w).detach().sum()
     >>> te.why(w, loss).reasons[0]
-    'detach() cut mul (2,) off, at <doctest tinygrad_edu.origins.record_lines[2]>:3: loss = y.detach().sum()'
+    'detach() cut mul (2,) off, at <doctest tinygrad_edu.origins.record_lines[2]>:2: loss = (w * w).detach().sum()'
     """
 
     def applied(self, op: Op, inputs: Sequence[Any], options: dict[str, Any], output: Any) -> None:
@@ -102,17 +102,25 @@ class record_lines(Watcher):
         if line is not None:
             lines[output] = line
         if not output.requires_grad:
-            note_cut(op, inputs, output, line)
+            roots = [x for x in inputs if getattr(x, "requires_grad", False)]
+            leaves = tuple(weakref.ref(x) for x in backward_order(roots) if x.op is None) if roots else ()
+            note_cut(op, inputs, output, line, leaves)
 
 
-def note_cut(op: Op, inputs: Sequence[Any], output: Any, line: Line | None = None) -> None:
+def note_cut(
+    op: Op,
+    inputs: Sequence[Any],
+    output: Any,
+    line: Line | None = None,
+    leaves: tuple[weakref.ref[Any], ...] | None = None,
+) -> None:
     """Remember what lies behind a value that was not recorded, if a gradient could have flowed there."""
     if cuts.get(output) is not None:
         return  # a watcher that also knows the line was here first
     sources = tuple(weakref.ref(x) for x in inputs if getattr(x, "requires_grad", False))
     before = tuple(cut for cut in map(cuts.get, inputs) if cut is not None)
     if sources or before:
-        cuts[output] = Cut(_reason(op, inputs, output) if sources else "", line, sources, before)
+        cuts[output] = Cut(_reason(op, inputs, output) if sources else "", line, sources, leaves, before)
 
 
 def _reason(op: Op, inputs: Sequence[Any], output: Any) -> str:
