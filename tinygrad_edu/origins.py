@@ -52,7 +52,8 @@ class Line(NamedTuple):
 
     def __str__(self) -> str:
         path = self.code.co_filename
-        text = linecache.getline(path, self.number).strip()
+        known = path.startswith("<") or os.path.exists(path)  # else linecache would look along sys.path
+        text = linecache.getline(path, self.number).strip() if known else ""
         if not path.startswith("<") and Path(path).is_relative_to(Path.cwd()):
             path = str(Path(path).relative_to(Path.cwd()))
         return f"{path}:{self.number}{': ' if text else ''}{text}"
