@@ -180,6 +180,14 @@ def test_who_may_attend_to_nothing_gets_zeros_and_gives_no_gradient(nothing: Any
         assert not g.data.any()
 
 
+def test_a_mask_of_keys_alone_holds_for_every_query() -> None:
+    q, k, v = (Tensor(real(2, 3, 4, seed=i)) for i in range(3))
+    keys = np.array([True, False, True])
+    y = F.scaled_dot_product_attention(q, k, v, keys)
+    spelled_out = F.scaled_dot_product_attention(q, k, v, np.broadcast_to(keys, (2, 3, 3)))
+    np.testing.assert_array_equal(y.data, spelled_out.data)
+
+
 def test_a_mask_that_is_added_has_a_gradient() -> None:
     f = F.scaled_dot_product_attention
     assert te.gradcheck(lambda m: f(Tensor(q), Tensor(k), Tensor(v), m, is_causal=True), real(4, 4), order=2)

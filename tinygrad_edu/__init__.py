@@ -8,6 +8,7 @@ from tinygrad_edu.doctor import why
 from tinygrad_edu.errors import AnomalyError, FormatError, GraphError, ShapeError
 from tinygrad_edu.gradcheck import gradcheck
 from tinygrad_edu.health import health
+from tinygrad_edu.ops.blocks import get_num_threads, set_num_threads
 from tinygrad_edu.ops.op import Op
 from tinygrad_edu.origins import record_lines
 from tinygrad_edu.random import manual_seed
@@ -42,6 +43,7 @@ __all__ = [
     "enable_grad",
     "from_dlpack",
     "functional",
+    "get_num_threads",
     "grad",
     "gradcheck",
     "health",
@@ -58,6 +60,7 @@ __all__ = [
     "optim",
     "record_lines",
     "save",
+    "set_num_threads",
     "stack",
     "sweep",
     "vjp",

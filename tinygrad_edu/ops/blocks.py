@@ -1,0 +1,123 @@
+"""How a kernel walks through big arrays: a block of rows at a time, and the blocks shared among threads.
+
+A kernel of ten lines on arrays of megabytes fetches them from memory ten times. In blocks that fit into the processor's
+cache they come once. And as NumPy lets go of the interpreter while it computes, threads can work on blocks side by
+side. Where a block begins never depends on the number of threads, so no result does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from math import prod
+from typing import Any
+
+import numpy as np
+
+BLOCK = 1 << 16  # elements: 256 KiB in float32, so that a core's cache holds a few such blocks
+
+# glibc gives the memory of a freed array back to the system, and then each page of the next array costs more than what
+# is computed in it. Once it has seen an array of nearly 32 MiB (its limit) come and go, it keeps what is smaller.
+np.empty(31 << 20, np.uint8)
+
+
+def rows(x: Any) -> Any:
+    """All axes but the last as one: (..., n) -> (N, n)."""
+    return x.reshape(prod(x.shape[:-1]), x.shape[-1])
+
+
+def floats(x: Any) -> Any:
+    """The array, or of integers and booleans the floats that NumPy's functions would make of them."""
+    return x if x.dtype.kind == "f" else x.astype(np.result_type(x, np.float16))
+
+
+def walk(kernel: Callable[..., None], *arrays: Any, axis: int = 0) -> None:
+    """Call kernel(*blocks) for one block after the other of arrays that are equally long along an axis.
+
+    The kernel writes its results into some of the blocks; it may be called from several threads at once. None stays
+    None.
+
+    >>> x, y = np.arange(100_000.0), np.empty(100_000)
+    >>> walk(lambda x, y: np.multiply(x, x, out=y), x, y)
+    >>> y[-1]
+    np.float64(9999800001.0)
+    """
+    largest = max((x for x in arrays if x is not None), key=lambda x: x.size)
+    if largest.size <= BLOCK:
+        return kernel(*arrays)
+    length, number = largest.shape[axis], -(-largest.size // BLOCK)
+    step = -(-length // number)  # rounded up, and all blocks about equal
+    cuts = [(slice(None),) * axis + (slice(i, i + step),) for i in range(0, length, step)]
+    blocks = deque(tuple(None if x is None else x[cut] for x in arrays) for cut in cuts)
+    helpers = min(_number, len(blocks)) - 1
+    others = [_ready().submit(copy_context().run, _work, kernel, blocks) for _ in range(helpers)]
+    try:
+        _work(kernel, blocks)
+    finally:
+        blocks.clear()  # where an error ended the work of this thread, it ends that of the others
+        for other in others:
+            if not other.cancel():  # too late, or it never came to its turn
+                other.result()
+
+
+def _work(kernel: Callable[..., None], blocks: deque[Any]) -> None:
+    while True:
+        try:
+            block = blocks.popleft()
+        except IndexError:  # nothing is left
+            return
+        kernel(*block)
+
+
+# The threads ---------------------------------------------------------------------------------------------------------
+
+
+def _available() -> int:
+    """As many threads as OMP_NUM_THREADS says, or else as there are cores for this process."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isdecimal() and int(wanted):
+        return int(wanted)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_number = _available()
+_pool: ThreadPoolExecutor | None = None
+
+
+def get_num_threads() -> int:
+    """How many threads share the work of a kernel on big arrays."""
+    return _number
+
+
+def set_num_threads(number: int) -> None:
+    """Let so many threads share the work of a kernel on big arrays; 1 starts none.
+
+    At first it is OMP_NUM_THREADS, or else the number of cores. Matrix products are not affected: the threads of BLAS
+    are set before Python starts, with OPENBLAS_NUM_THREADS or its like.
+    """
+    global _number
+    if not isinstance(number, int) or number < 1:
+        raise ValueError(f"set_num_threads: expected a whole number from 1, got {number!r}")
+    _number = number
+    _forget()
+
+
+def _ready() -> ThreadPoolExecutor:
+    """The threads beside the one that asks, started when they are first needed."""
+    global _pool
+    if _pool is None:
+        _pool = ThreadPoolExecutor(_number - 1, thread_name_prefix="tinygrad_edu")
+    return _pool
+
+
+def _forget() -> None:
+    """Threads that nobody refers to end by themselves; a forked process has none of its parent's."""
+    global _pool
+    _pool = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
