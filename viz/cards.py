@@ -228,10 +228,11 @@ def _pictures(card: Card, style: Style) -> str:
 
 def _figure(label: str, array: Any, color: str, style: Style, identity: str) -> tuple[str, str, str]:
     """A tensor: what it is, its picture, its norm. Three cells under each other."""
+    hint = text.statistics(array)
     return (
         cell(run(label, NOTE, style.palette.muted)),
-        cell(picture(array, color, style), id=identity, tooltip=text.statistics(array)),
-        cell(run(caption(array, style), NOTE, color, mono=True), id=f"n{identity}", tooltip=text.statistics(array)),
+        cell(picture(array, color, style), id=identity, tooltip=hint),
+        cell(run(caption(array, style), NOTE, color, mono=True), id=f"n{identity}", tooltip=hint),
     )
 
 

@@ -21,6 +21,7 @@ from viz.text import printable
 from viz.trace import gather, write
 
 _MOST_PIXELS = 30e6  # of a .png
+_FEWEST_CARDS = 4  # where so few still take too long, the layout engine is at fault
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -85,11 +86,14 @@ def draw(
         if value not in allowed:
             raise ValueError(f"viz.draw: {option} is one of {', '.join(map(repr, allowed))}, got {value!r}")
     traced = gather(root, names, highlight)
+
+    def choose(depth: int | None, budget: int | None) -> View:
+        view = fold(traced, depth=depth, expand=expand, collapse=collapse, budget=budget)
+        write(_read(view), traced)
+        return view
+
     heading = printable(title) if title is not None else traced.title
-    view = fold(traced, depth=depth, expand=expand, collapse=collapse, budget=budget)
-    write(_read(view), traced)
-    source = dot(view, direction=direction, theme=theme, heading=heading)
-    return Drawing(source, heading, _steps(view), theme)
+    return Drawing(choose(depth, budget), heading, direction, theme, fewer=lambda budget: choose(None, budget))
 
 
 def _read(view: View) -> list[Card]:
@@ -116,13 +120,39 @@ class Drawing(Picture):
 
     suffixes = (*Picture.suffixes, ".dot", ".html")
 
-    def __init__(self, source: str, title: str, steps: list[str], theme: str = "light") -> None:
-        self.source, self.title, self.steps, self.theme = source, title, steps, theme
+    def __init__(
+        self,
+        view: View,
+        title: str,
+        direction: str = "TB",
+        theme: str = "light",
+        fewer: Callable[[int], View] | None = None,
+    ) -> None:
+        """fewer: draws the same with fewer cards, where the layout of all of them takes too long."""
+        self.title, self.direction, self.theme, self._fewer = title, direction, theme, fewer
+        self._show(view)
+
+    def _show(self, view: View) -> None:
+        self.view, self.steps = view, _steps(view)
+        self.source = dot(view, direction=self.direction, theme=self.theme, heading=self.title)
+
+    def _rendered(self, kind: str, dpi: int = 72) -> bytes:
+        """Lay it out; where that takes too long, again with half as many cards, which the heading then says."""
+        while True:
+            try:
+                return render(self.source, kind, dpi)
+            except TimeoutError as error:
+                budget = len(self.view.nodes) // 2
+                if self._fewer is None or budget < _FEWEST_CARDS:
+                    raise
+                view = self._fewer(budget)
+                view.note = f"{str(error).partition(':')[0]}: folded further; {view.note}"
+                self._show(view)
 
     @cached_property
     def svg(self) -> str:
         """The picture as SVG, with a title that screen readers read."""
-        return labelled(render(self.source, "svg").decode("utf-8"), self.title)
+        return labelled(self._rendered("svg").decode("utf-8"), self.title)
 
     @property
     def html(self) -> str:
@@ -134,7 +164,7 @@ class Drawing(Picture):
     def _encoded(self, kind: str) -> bytes:
         if kind in ("svg", "html", "dot"):
             return {"svg": lambda: self.svg, "html": lambda: self.html, "dot": lambda: self.source}[kind]().encode()
-        return render(self.source, kind, dpi=self._dpi() if kind == "png" else 72)
+        return self._rendered(kind, self._dpi() if kind == "png" else 72)
 
     def _dpi(self) -> int:
         """144 dots per inch, or fewer if the bitmap would grow beyond bounds."""

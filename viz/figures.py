@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ def picture(array: Any, color: str, style: Style) -> str:
         return _grid(matrix, color)
     if not style.detailed:
         return run(f"min {text.number(array.min())}  max {text.number(array.max())}", NOTE, color, mono=True)
-    matrix = _pool(matrix.astype(np.float64))
+    matrix = _pool(matrix)
     finite = np.abs(matrix[np.isfinite(matrix)])
     scale = float(finite.max(initial=0.0)) or 1.0
     p = style.palette
@@ -35,7 +36,7 @@ def picture(array: Any, color: str, style: Style) -> str:
 def gate_picture(gate: np.ndarray, style: Style) -> str:
     """Which elements of a tensor pass (light) and which do not (dark)."""
     p = style.palette
-    matrix = _pool(gate.reshape(-1, gate.shape[-1]).astype(np.float64))
+    matrix = _pool(gate.reshape(-1, gate.shape[-1]))
     return _squares([[mix(p.closed, p.open, share) for share in line] for line in matrix], p.border)
 
 
@@ -69,10 +70,9 @@ def _pool(matrix: np.ndarray) -> np.ndarray:
     for axis in (0, 1):
         length = matrix.shape[axis]
         if length > POOLED:
-            starts = np.arange(POOLED) * length // POOLED
-            sums = np.add.reduceat(matrix, starts, axis=axis)
-            counts = np.diff(np.append(starts, length))
-            matrix = sums / (counts[:, None] if axis == 0 else counts)
+            starts = np.arange(POOLED + 1) * length // POOLED
+            blocks = (matrix.take(range(*ends), axis) for ends in pairwise(starts))
+            matrix = np.stack([block.mean(axis, dtype=np.float64) for block in blocks], axis)
     return matrix
 
 

@@ -77,7 +77,7 @@ def _head(fold: Fold, view: View, style: Style) -> str:
             cell(run(label(fold), NOTE, p.muted), align="right"),
             cell(width=6),
         ),
-        row(cell(run(f"{ops} · {out}", NOTE, p.muted), align="left", colspan=4)),
+        row(cell(run(f"{ops} · {out}", NOTE, p.muted), align="left", width=_wide(f"{ops} · {out}"), colspan=4)),
         cellpadding=2,
     )
 
@@ -192,5 +192,10 @@ def _parameter(name: str, cards: list[Card], p: Palette) -> str:
         norm = f"gradient norm {text.number(found[0])}"
     else:
         norm = f"gradient norm {text.number(min(found))} … {text.number(max(found))}"
-    words = run(f"{name} {shape}   {norm}", NOTE, p.value)
-    return cell(words, align="left", id=f"p-{cards[0].id}")
+    words = f"{name} {shape}   {norm}"
+    return cell(run(words, NOTE, p.value), align="left", width=_wide(words), id=f"p-{cards[0].id}")
+
+
+def _wide(words: str) -> int:
+    """Room for small text in any font: Graphviz only guesses the widths of those it does not have."""
+    return round(0.55 * NOTE * len(words))

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from typing import Any
 
-LIMIT = 120  # seconds for one layout
+LIMIT = 20  # seconds for one layout
 INSTALL = 'pip install "tinygrad_edu[viz]"'
 _IN_PYTHON = """
 import sys, pygraphviz
@@ -36,7 +36,8 @@ def load_graphviz() -> Any:
 def render(source: str, kind: str, dpi: int = 72) -> bytes:
     """Lay out a DOT source and draw it as svg, png or pdf.
 
-    Raises MissingEngineError without a layout engine, TimeoutError after two minutes, RuntimeError if the engine fails.
+    Raises MissingEngineError without a layout engine, TimeoutError after LIMIT seconds, RuntimeError where
+    the engine fails.
     """
     try:
         done = subprocess.run(

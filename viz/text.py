@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from tinygrad_edu.ops import symbolic
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LONGEST_NAME = 40
+_CHUNK = 1 << 16
 FEW = 8  # up to so many elements, a tensor is shown by its numbers
 
 
@@ -88,9 +91,16 @@ def size(array: Any) -> str:
     return str(tuple(np.shape(array)))
 
 
+def chunks(*arrays: Any) -> Iterator[tuple[np.ndarray, ...]]:
+    """Arrays of one shape as float64, some elements at a time: a copy of a whole embedding would take seconds."""
+    flat = [np.ravel(array) for array in arrays]
+    for start in range(0, flat[0].size, _CHUNK):
+        yield tuple(array[start : start + _CHUNK].astype(np.float64) for array in flat)
+
+
 def norm(array: Any) -> float:
     """The Euclidean norm over all elements."""
-    return float(np.linalg.norm(np.asarray(array, dtype=np.float64)))
+    return math.sqrt(sum(float(part @ part) for (part,) in chunks(array)))
 
 
 def magnitude(array: Any) -> str:
@@ -105,8 +115,9 @@ def statistics(array: Any) -> str:
         return number(array)
     if array.size == 0:
         return f"shape {array.shape}, empty"
-    zeros = 100 * float(np.mean(array == 0))
+    zeros = 100 * (1 - np.count_nonzero(array) / array.size)
+    total = sum(float(part.sum()) for (part,) in chunks(array))
     return (
         f"shape {array.shape}, norm {number(norm(array))}, min {number(array.min())}, max {number(array.max())}, "
-        f"mean {number(array.mean(dtype=np.float64))}, {zeros:.3g} % zero"
+        f"mean {number(total / array.size)}, {zeros:.3g} % zero"
     )

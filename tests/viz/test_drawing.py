@@ -9,6 +9,8 @@ import pytest
 
 import viz
 from tests.viz.reading import fan_out
+from tinygrad_edu import Tensor
+from viz import drawing as drawings
 from viz import render
 
 
@@ -84,8 +86,32 @@ def test_a_layout_that_takes_too_long_or_fails_is_one_line(
         patch.setattr(render.subprocess, "run", late)
         with pytest.raises(TimeoutError, match="the layout took more than"):
             render.render(drawing.source, "svg")
+        with pytest.raises(TimeoutError, match="the layout took more than"):
+            _ = drawing.svg
     with pytest.raises(RuntimeError, match="Graphviz could not draw the picture"):
         render.render("this is no DOT", "svg")
+
+
+@pytest.mark.usefixtures("_engine")
+def test_where_the_layout_takes_too_long_more_is_folded_and_the_heading_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    y = Tensor(1.0, requires_grad=True)
+    for _ in range(100):
+        y = y.sin()
+    y.backward()
+    drawing = viz.draw(y, budget=None)
+    monkeypatch.setattr(drawings, "render", lambda source, *_: _impatient(source))
+    assert len(drawing.view.nodes) == 101
+    assert "the layout took more than 20 s: folded further; 77 of 100 ops are folded" in drawing.svg
+    assert len(drawing.view.nodes) == 25
+    assert "folded further" in drawing.source
+
+
+def _impatient(source: str) -> bytes:
+    if source.count("[label=<") > 30:
+        raise TimeoutError("the layout took more than 20 s: draw a smaller graph")
+    return render.render(source, "svg")
 
 
 @pytest.mark.usefixtures("_engine")
