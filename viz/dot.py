@@ -8,7 +8,7 @@ from viz.cards import derivation_card, leaf_card, op_card, title
 from viz.folded import ENTRIES, fold_card, fold_hint
 from viz.frame import SHOWN_USES, alias_card, link_hint
 from viz.html import cell, row, run, table
-from viz.palette import FORMULA, NOTE, SANS, THEMES, Style
+from viz.palette import FORMULA, NOTE, SANS, Palette, Style
 from viz.parts import Call, Card, Fold, Link, View
 from viz.render import load_graphviz
 from viz.text import name as readable
@@ -17,10 +17,10 @@ from viz.text import printable, size, statistics
 DETAILED = 60  # up to so many cards, heat maps and two lines per link
 
 
-def dot(view: View, *, direction: str, theme: str, heading: str) -> str:
+def dot(view: View, *, direction: str, palette: Palette, heading: str) -> str:
     """The DOT source of a view. Equal graphs give equal sources."""
     graphviz = load_graphviz()
-    style = Style(THEMES[theme], down=direction == "TB", detailed=len(view.nodes) <= DETAILED)
+    style = Style(palette, down=direction == "TB", detailed=len(view.nodes) <= DETAILED)
     p = style.palette
     digraph = graphviz.Digraph(
         "tinygrad_edu",
@@ -47,6 +47,7 @@ def dot(view: View, *, direction: str, theme: str, heading: str) -> str:
         _add_lines(digraph, clusters.of(view.home(link.target)), link, view, style)
     for node in view.nodes:
         _straighten(digraph, node, view)
+        _lower(digraph, node, view)
     if view.trace.derivation is not None and view.trace.derivation.target.gradient is not None:
         _add_derivation(digraph, view, style)
     clusters.close()
@@ -118,6 +119,22 @@ def _straighten(digraph: Any, node: Card | Fold, view: View) -> None:
     before = sorted(sources, reverse=True)
     if before and before[0][0] > 0 and (len(before) == 1 or before[1][0] < before[0][0]):
         digraph.edge(before[0][1], node.id, style="invis", weight="8")
+
+
+def _lower(digraph: Any, node: Card | Fold, view: View) -> None:
+    """Put the leaves of a module below what the module starts from: else its box would have to stand beside it."""
+    home = view.home(node)
+    leaves = [
+        link.source.id for link in view.inputs[node.id] if _is_leaf(link.source) and view.home(link.source) is home
+    ]
+    for link in view.inputs[node.id]:
+        if home is not view.trace.calls and view.home(link.source) is not home and not _is_leaf(link.source):
+            for leaf in leaves:
+                digraph.edge(link.source.id, leaf, style="invis", weight="2")
+
+
+def _is_leaf(node: Card | Fold) -> bool:
+    return isinstance(node, Card) and node.kind != "op"
 
 
 def _depth(node: Card | Fold) -> int:

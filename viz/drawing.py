@@ -13,15 +13,17 @@ from tinygrad_edu.autograd import Scope
 from tinygrad_edu.tensor import Tensor
 from viz.dot import dot
 from viz.fold import fold
-from viz.palette import THEMES
+from viz.palette import DARK, LIGHT, THEMES
 from viz.parts import Card, Fold, View
 from viz.picture import Picture, labelled
 from viz.render import render
 from viz.text import printable
+from viz.themes import styled
 from viz.trace import gather, write
 
 _MOST_PIXELS = 30e6  # of a .png
 _FEWEST_CARDS = 4  # where so few still take too long, the layout engine is at fault
+_COLOURS = "body {{ background: {paper}; color: {ink}; }}"
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -29,7 +31,8 @@ _PAGE = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
-body {{ margin: 0; background: {paper}; color: {ink}; font-family: Helvetica, Arial, sans-serif; }}
+{colours}
+body {{ margin: 0; font-family: Helvetica, Arial, sans-serif; }}
 main {{ padding: 1rem; overflow-x: auto; }}
 svg {{ max-width: none; }}
 li {{ margin: 0.3em 0; }}
@@ -59,7 +62,7 @@ def draw(
     expand: Collection[str] = (),
     collapse: Callable[[Scope], bool] | None = None,
     direction: str = "TB",
-    theme: str = "light",
+    theme: str = "auto",
     title: str | None = None,
     budget: int | None = 60,
 ) -> Drawing:
@@ -70,7 +73,9 @@ def draw(
     depth: how many levels of modules are drawn open; by default as many as fit about `budget` cards.
     expand: paths of modules to draw open whatever their depth, such as ["blocks.3"].
     collapse: a function of a module's scope (`.path`, `.label`) that tells whether to fold it.
-    direction: "TB", values flow down, or "LR", to the right. theme: "light" or "dark". title: instead of the formula.
+    direction: "TB", values flow down, or "LR", to the right. theme: "light", "dark", or "auto",
+    an .svg or .html that is what its reader prefers (other files are light). title: instead of the formula.
+    budget: how many cards there may be, about; None: as many as there are.
 
     Gradients are shown once `backward()` has run; before, the picture has the values and the rules.
     Raises TypeError if root is no Tensor, ValueError for an unknown option, MissingEngineError without PyPI's graphviz.
@@ -82,7 +87,7 @@ def draw(
     >>> "3 + 3 = 6" in draw(y).source
     True
     """
-    for option, value, allowed in (("direction", direction, ("TB", "LR")), ("theme", theme, tuple(THEMES))):
+    for option, value, allowed in (("direction", direction, ("TB", "LR")), ("theme", theme, ("auto", *THEMES))):
         if value not in allowed:
             raise ValueError(f"viz.draw: {option} is one of {', '.join(map(repr, allowed))}, got {value!r}")
     traced = gather(root, names, highlight)
@@ -125,7 +130,7 @@ class Drawing(Picture):
         view: View,
         title: str,
         direction: str = "TB",
-        theme: str = "light",
+        theme: str = "auto",
         fewer: Callable[[int], View] | None = None,
     ) -> None:
         """fewer: draws the same with fewer cards, where the layout of all of them takes too long."""
@@ -134,7 +139,8 @@ class Drawing(Picture):
 
     def _show(self, view: View) -> None:
         self.view, self.steps = view, _steps(view)
-        self.source = dot(view, direction=self.direction, theme=self.theme, heading=self.title)
+        palette = THEMES.get(self.theme, LIGHT)
+        self.source = dot(view, direction=self.direction, palette=palette, heading=self.title)
 
     def _rendered(self, kind: str, dpi: int = 72) -> bytes:
         """Lay it out; where that takes too long, again with half as many cards, which the heading then says."""
@@ -152,14 +158,19 @@ class Drawing(Picture):
     @cached_property
     def svg(self) -> str:
         """The picture as SVG, with a title that screen readers read."""
-        return labelled(self._rendered("svg").decode("utf-8"), self.title)
+        svg = labelled(self._rendered("svg").decode("utf-8"), self.title)
+        svg = svg.replace("</title>", f"</title>\n<desc>{escape(chr(10).join(self.steps))}</desc>", 1)
+        return styled(svg, adapts=self.theme == "auto")
 
     @property
     def html(self) -> str:
         """The picture and its steps in words, on a page that needs nothing else."""
-        palette = THEMES[self.theme]
+        palette, dark = THEMES.get(self.theme, LIGHT), DARK if self.theme == "auto" else None
+        colours = _COLOURS.format(paper=palette.paper, ink=palette.ink)
+        if dark is not None:
+            colours += f"\n@media (prefers-color-scheme: dark) {{ {_COLOURS.format(paper=dark.paper, ink=dark.ink)} }}"
         steps = "\n".join(f"<li>{escape(step)}</li>" for step in self.steps) or "<li>not run</li>"
-        return _PAGE.format(title=escape(self.title), svg=self.svg, steps=steps, paper=palette.paper, ink=palette.ink)
+        return _PAGE.format(title=escape(self.title), svg=self.svg, steps=steps, colours=colours)
 
     def _encoded(self, kind: str) -> bytes:
         if kind in ("svg", "html", "dot"):

@@ -31,13 +31,13 @@ class Palette:
     zero: str = "#f7f7f7"
     # Gates: light where a gradient passes, dark where none does.
     open: str = "#f7f7f7"
-    closed: str = "#1f2933"
+    closed: str = "#1f2934"
     positive: str = "#1b7837"
 
 
 LIGHT = Palette(
     paper="#ffffff",
-    card="#ffffff",
+    card="#fffffe",  # not paper: a role is known by its colour where a picture turns dark
     ink="#1f2933",
     muted="#5f6b78",
     border="#b8c2cc",

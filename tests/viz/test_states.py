@@ -95,7 +95,10 @@ def test_an_op_whose_rule_cannot_print_itself_shows_the_authored_formula() -> No
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"direction": "up"}, "direction is one of 'TB', 'LR'"), ({"theme": "pink"}, "theme is one of 'light', 'dark'")],
+    [
+        ({"direction": "up"}, "direction is one of 'TB', 'LR'"),
+        ({"theme": "pink"}, "theme is one of 'auto', 'light', 'dark'"),
+    ],
 )
 def test_unknown_options_are_refused(options: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
