@@ -9,10 +9,13 @@ endif
 RUN := $(BIN)/python
 CHECK := import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.12 $(MAKECMDGOALS)")
 
-.PHONY: demo test bench lint types check clean
+.PHONY: demo gallery test bench lint types check clean
 
 demo: .venv/demo
 	$(RUN) -m models.demo --out out
+
+gallery: .venv/demo
+	$(RUN) docs/gallery/make.py
 
 test: .venv/dev lint types
 	$(RUN) -m pytest

@@ -30,7 +30,7 @@ def test_each_python_block_prints_what_its_comments_say(
     expected = re.findall(r"^(?:print\(.*\))?\s*# (.*)", code, flags=re.MULTILINE)
     assert capsys.readouterr().out.splitlines() == expected
     for svg in tmp_path.glob("*.svg"):
-        shown = ROOT / "docs" / "pictures" / svg.name
+        shown = ROOT / "docs" / "gallery" / svg.name
         assert texts(svg.read_text(encoding="utf-8")) == texts(shown.read_text(encoding="utf-8"))
 
 

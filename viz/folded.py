@@ -164,7 +164,7 @@ def _parameters(fold: Fold, view: View, p: Palette) -> str:
     half = math.ceil(len(lines) / 2) if len(lines) > 3 else len(lines)
     gap = cell(width=12)
     rows = [
-        row(left, gap, right or cell()) if half < len(lines) else row(left)
+        row(left, gap, right or cell(), gap) if half < len(lines) else row(left, gap)
         for left, right in zip_longest(lines[:half], lines[half:], fillvalue="")
     ]
     if len(groups) > _PARAMETERS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -224,8 +224,8 @@ def embeddings(
 ) -> Chart:
     """The rows of an embedding in the plane in which they vary most (principal component analysis), with their labels.
 
-    vectors: (N, E), such as `model.embed.weight`. labels: the N tokens. Where labels would overlap, the earlier token
-    has one; the others are dots. Raises ValueError for shapes that do not fit.
+    vectors: (N, E), such as `model.embed.weight`. labels: the N tokens. Where there is no room for all labels, the
+    later ones are left out. Raises ValueError for shapes that do not fit.
 
     >>> embeddings([[1.0, 0.0], [0.9, 0.1], [-1.0, 0.3]], ["cat", "dog", "blue"])
     <Chart of Which tokens are alike>
@@ -245,14 +245,13 @@ def embeddings(
         for colour, kind in zip(canvas.palette.categories, dict.fromkeys(kinds)):
             members = [i for i, each in enumerate(kinds) if each == kind]
             axes.scatter(places[members, 0], places[members, 1], s=14, color=colour, linewidth=0, label=kind)
-            for i in members:
-                axes.annotate(names[i], places[i], (4, 3), textcoords="offset points", color=colour, size=RULE)
         first, second = 100 * explained
         axes.set(xlabel=f"first direction: {first:.0f} % of the variance")
         axes.set(ylabel=f"second direction: {second:.0f} %")
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         axes.margins(0.06)
-        _drop_overlapping(canvas.figure, axes.texts)
+        colours = dict(zip(dict.fromkeys(kinds), canvas.palette.categories))
+        _label(canvas.figure, axes, places, names, [colours[kind] for kind in kinds])
 
     words = "near each other, if the model uses them alike  ·  seen from where they spread most"
     return Chart(title, words, (9.5, 6.6), draw, theme)
@@ -287,14 +286,22 @@ def _kind(token: str) -> str:
     return "vowel" if word in "aeiou" else "other letter"
 
 
-def _drop_overlapping(figure: Any, labels: Iterable[Any]) -> None:
-    """Hide each label that lies on an earlier one. The places are final only after the figure has been laid out."""
-    figure.draw_without_rendering()
+def _label(figure: Any, axes: Any, places: np.ndarray, names: Sequence[str], colours: Sequence[str]) -> None:
+    """A label at each place (N, 2), on the first side of it where it covers no dot and no earlier label, if any."""
+    figure.draw_without_rendering()  # the places are final only after the figure has been laid out
     figure.set_layout_engine("none")
-    taken: list[Any] = []
-    for label in labels:
-        box = label.get_window_extent()
-        if any(box.overlaps(other) for other in taken):
-            label.set_visible(False)
+    dots = axes.transData.transform(places)  # (N, 2), in pixels
+    reach, taken = 3 * figure.dpi / 72, np.empty((0, 4))
+    for i, (name, colour) in enumerate(zip(names, colours)):
+        label = axes.annotate(name, places[i], (0, 0), textcoords="offset points", color=colour, size=RULE)
+        for x, y in ((4, 3), (-4, 3), (4, -3), (-4, -3)):
+            label.set(position=(x, y), ha="left" if x > 0 else "right", va="bottom" if y > 0 else "top")
+            left, bottom, right, top = label.get_window_extent().extents
+            low, high = dots + reach, dots - reach
+            on_dot = (left < low[:, 0]) & (high[:, 0] < right) & (bottom < low[:, 1]) & (high[:, 1] < top)
+            on_label = (left < taken[:, 2]) & (taken[:, 0] < right) & (bottom < taken[:, 3]) & (taken[:, 1] < top)
+            if not on_dot[np.arange(len(dots)) != i].any() and not on_label.any():
+                taken = np.vstack([taken, (left, bottom, right, top)])
+                break
         else:
-            taken.append(box)
+            label.set_visible(False)

@@ -47,12 +47,12 @@ LIGHT = Palette(
     parameter_tint="#e6f1f9",
     input_tint="#f0f2f5",
     seed="#fff6d0",
-    modules=("#f4f6f8", "#e9edf1"),
+    modules=("#f4f6f8", "#eaeef2"),
     module_border="#9aa7b4",
     warning="#8a5a00",
     warning_tint="#fff0c2",
     masked="#d5dae0",
-    categories=("#0067a5", "#b8480a", "#2e7d4f", "#7a4fa3", "#8a6100", "#0b777e", "#a83268", "#5f6b78"),
+    categories=("#0067a5", "#b8480a", "#2e7d4f", "#7a4fa3", "#8a6100", "#a83268", "#0b777e", "#5f6b78"),
 )
 DARK = Palette(
     paper="#12181f",
@@ -71,7 +71,7 @@ DARK = Palette(
     warning="#f0c050",
     warning_tint="#3b3413",
     masked="#36414c",
-    categories=("#6cb8ee", "#f59b5c", "#79c998", "#c09be6", "#dfb95a", "#58c4cb", "#ee8ab5", "#9aa7b4"),
+    categories=("#6cb8ee", "#f59b5c", "#79c998", "#c09be6", "#dfb95a", "#ee8ab5", "#58c4cb", "#9aa7b4"),
 )
 THEMES = {"light": LIGHT, "dark": DARK}
 

@@ -64,7 +64,7 @@ def visit(browser: Any, watched: Watched) -> Iterator[Callable[..., Any]]:
             java_script_enabled=script,
         )
         contexts.append(context)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(60_000)  # a busy machine is no failure
         page = context.new_page()
         page.on("pageerror", lambda error: watched.errors.append(str(error)))
         page.on("console", lambda note: watched.errors.append(note.text) if note.type in ("error", "warning") else None)

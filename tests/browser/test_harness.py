@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import viz
-from tests.browser.boxes import overlapping_cards, texts_outside
+from tests.browser.boxes import faint_texts, overlapping_cards, overlapping_texts, texts_cut_off, texts_outside
 from tests.browser.conftest import Watched
 from tests.viz.reading import neuron
 
@@ -33,6 +33,21 @@ def test_boxes_that_do_not_fit_are_seen(visit: Any, tmp_path: Path) -> None:
     page = visit(page_of(tmp_path, f"<svg width='600' height='200'>{cards}</svg>"))
     assert texts_outside(page) == ["b: far too long for a card of this width"]
     assert overlapping_cards(page) == ["a and b"]
+
+
+def test_texts_that_cannot_be_read_are_seen(visit: Any, tmp_path: Path) -> None:
+    text = '<text x="{}" y="{}" fill="{}">{}</text>'
+    near = text.format(10, 30, "#000", "one line") + text.format(40, 30, "#000", "its neighbour")
+    apart = (
+        text.format(10, 60, "#777", "grey")
+        + text.format(10, 90, "#5f6b78", "muted")
+        + text.format(180, 60, "#000", "cut off")
+    )
+    paper = '<path d="M0,0h200v100h-200z" fill="#f9f9f9"/>'
+    page = visit(page_of(tmp_path, f"<svg width='200' height='100'>{paper}{near}{apart}</svg>"))
+    assert overlapping_texts(page) == ["one line and its neighbour"]
+    assert texts_cut_off(page) == ["cut off"]
+    assert faint_texts(page) == ["grey: 4.3 (rgb(119, 119, 119) on rgb(249, 249, 249))", "cut off: nothing below"]
 
 
 def test_a_drawing_fits_its_cards(visit: Any, tmp_path: Path) -> None:

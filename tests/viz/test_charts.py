@@ -199,13 +199,15 @@ def test_principal_components_of_nearly_nothing(shape: tuple[int, int]) -> None:
 
 
 def test_embeddings_label_each_token_that_has_room() -> None:
-    vectors = np.array([[0.0, 0], [10, 0], [0, 5], [0, 5.001]])
-    axes = viz.embeddings(vectors, ["a", "B", "c", "d"]).figure.axes[0]
-    assert {text.get_text(): text.get_visible() for text in axes.texts} == {"a": True, "B": True, "c": True, "d": False}
-    assert sum(len(dots.get_offsets()) for dots in axes.collections) == 4
+    vectors = np.array([[10.0, 0], [-10, 0], *[[0, 5.0]] * 6])
+    axes = viz.embeddings(vectors, ["a", "B", *"cdfghj"]).figure.axes[0]
+    shown = {text.get_text(): text.get_window_extent() for text in axes.texts if text.get_visible()}
+    assert [*shown] == ["a", "B", "c", "d", "f", "g"], "four sides of a dot have room for four labels"
+    assert not any(one.overlaps(other) for one in shown.values() for other in shown.values() if one is not other)
+    assert sum(len(dots.get_offsets()) for dots in axes.collections) == 8
     assert [text.get_text() for text in axes.get_legend().texts] == ["vowel", "capital", "other letter"]
     assert "% of the variance" in axes.get_xlabel()
-    with pytest.raises(ValueError, match=r"N labels, got shape \(4, 2\) and 1 labels"):
+    with pytest.raises(ValueError, match=r"N labels, got shape \(8, 2\) and 1 labels"):
         viz.embeddings(vectors, ["a"])
 
 
