@@ -9,13 +9,14 @@ import numpy as np
 from viz import text
 from viz.derivation import Derivation, Factor
 from viz.figures import caption, gate_picture, legend, picture
-from viz.frame import assemble, docked, edge_hint, line, outlets, strip
+from viz.frame import assemble, docked, edge_hint, line, outlets, strip, warning, warnings
 from viz.html import cell, row, run, table
 from viz.palette import FORMULA, NAME, NOTE, NUMBER, RULE, TITLE, Palette, Style
 from viz.parts import Card, Edge, Trace, View
 from viz.text import FEW
 
 _SHOWN_TERMS = 6
+_SHOWN_FLAGS = 4
 
 
 # Whole cards ------------------------------------------------------------------------------------------------
@@ -32,8 +33,7 @@ def op_card(card: Card, view: View, style: Style) -> str:
         middle.append(line("kept for backward:  shapes only", p.muted))
     if card is view.trace.root and view.trace.seed:
         middle.append(seed_strip(view.trace, p))
-    if card.note:
-        middle.append(line(card.note, p.warning))
+    middle += warnings(card, view, p)
     columns = [_column(edge, style) for edge in card.inputs]
     return assemble(columns, middle, outlets(card, view, style), style, color=p.border, bgcolor=p.card, cellspacing=5)
 
@@ -55,8 +55,7 @@ def leaf_card(card: Card, view: View, style: Style) -> str:
         middle = [table(head, value, gradient, cellspacing=1, cellpadding=3)]
     else:
         middle = [table(head, cellpadding=2), _pictures(card, style)]
-    if card.note:
-        middle.append(line(card.note, p.warning))
+    middle += warnings(card, view, p)
     return assemble([], middle, outlets(card, view, style), style, color=color, bgcolor=tint, cellspacing=2)
 
 
@@ -87,8 +86,18 @@ def title(view: View, heading: str, style: Style) -> str:
         rows.append(row(cell(legend(p), align="left", colspan=3)))
     if view.note:
         rows.append(row(cell(run(f"▸ {view.note}", RULE, p.ink), align="left", colspan=3)))
+    rows += [row(cell(warning(words, p), align="left", colspan=3)) for words in _collected(view)]
     rows.append(row(cell(height=8)))
     return table(*rows, cellpadding=2)
+
+
+def _collected(view: View) -> list[str]:
+    """The flags of the whole picture, each with the card that has it; of many the first."""
+    flags = view.trace.flags
+    words = [
+        f"{view.name(view.shown[flag.card])}: {flag.words}" if flag.card is not None else flag.words for flag in flags
+    ]
+    return words[:_SHOWN_FLAGS] + ([f"and {len(words) - _SHOWN_FLAGS} more"] if len(words) > _SHOWN_FLAGS else [])
 
 
 def _cards(view: View) -> list[Card]:

@@ -12,7 +12,9 @@ from typing import Any
 from tinygrad_edu.autograd import Scope
 from tinygrad_edu.tensor import Tensor
 from viz.dot import dot
+from viz.flags import find_flags
 from viz.fold import fold
+from viz.names import chosen
 from viz.palette import DARK, LIGHT, THEMES
 from viz.parts import Card, Fold, View
 from viz.picture import Picture, labelled
@@ -91,6 +93,7 @@ def draw(
         if value not in allowed:
             raise ValueError(f"viz.draw: {option} is one of {', '.join(map(repr, allowed))}, got {value!r}")
     traced = gather(root, names, highlight)
+    traced.flags = find_flags(traced, chosen(names or {}))
 
     def choose(depth: int | None, budget: int | None) -> View:
         view = fold(traced, depth=depth, expand=expand, collapse=collapse, budget=budget)

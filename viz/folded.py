@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
 from itertools import zip_longest
 from typing import Any
 
 from viz import text
 from viz.cards import seed_strip
-from viz.frame import assemble, line, outlets, strip
+from viz.frame import assemble, line, outlets, strip, warnings
 from viz.html import cell, row, run, table
 from viz.palette import FORMULA, NOTE, RULE, Palette, Style
 from viz.parts import Call, Card, Fold, View
@@ -30,6 +29,7 @@ def fold_card(fold: Fold, view: View, style: Style) -> str:
         middle.append(_parameters(fold, view, p))
     if fold is view.shown[view.trace.root] and view.trace.seed:
         middle.append(seed_strip(view.trace, p))
+    middle += warnings(fold, view, p)
     look = {"color": p.module_border, "bgcolor": p.modules[1], "cellspacing": 3}
     return assemble(_entries(fold, view, style), middle, outlets(fold, view, style), style, **look)
 
@@ -69,7 +69,7 @@ def _head(fold: Fold, view: View, style: Style) -> str:
     if fold.kind == "run":
         ops = f"from {fold.cards[0].formula} to {fold.cards[-1].formula}: {', '.join(listed)}"
     shapes = list(dict.fromkeys(text.size(card.value) for card in fold.outputs))
-    out = f"out {', '.join(shapes[:2])}" + (" …" if len(shapes) > 2 else "")
+    words = f"{ops} · out {', '.join(shapes[:2])}" + (" …" if len(shapes) > 2 else "")
     return table(
         row(
             cell(run(text.name(view.name(fold)), FORMULA, p.ink, bold=True), align="left"),
@@ -77,14 +77,14 @@ def _head(fold: Fold, view: View, style: Style) -> str:
             cell(run(label(fold), NOTE, p.muted), align="right"),
             cell(width=6),
         ),
-        row(cell(run(f"{ops} · {out}", NOTE, p.muted), align="left", width=_wide(f"{ops} · {out}"), colspan=4)),
+        row(cell(run(words, NOTE, p.muted), align="left", width=text.wide(words, NOTE), colspan=4)),
         cellpadding=2,
     )
 
 
 def _norms(fold: Fold, view: View, p: Palette) -> str:
     """The norm of the value, and of the gradient as it comes in and as it goes out."""
-    value = together(card.value for card in fold.outputs)
+    value = text.together(card.value for card in fold.outputs)
     cells = [cell(run(f"value norm {text.number(value)}", RULE, p.value), align="left", id=f"v-{fold.id}")]
     if view.trace.status:
         gradient = run(f"gradient: {fold.outputs[-1].no_gradient}", RULE, p.muted)
@@ -113,19 +113,14 @@ def norms(fold: Fold, view: View) -> tuple[float | None, float | None]:
             if edge.contribution is not None:
                 known = passed.get(edge.source)
                 passed[edge.source] = edge.contribution if known is None else known + edge.contribution
-    return (together(arriving) if arriving else None), (together(passed.values()) if passed else None)
-
-
-def together(arrays: Iterable[Any]) -> float:
-    """The norm of several arrays as if they were one."""
-    return math.sqrt(sum(text.norm(array) ** 2 for array in arrays))
+    return (text.together(arriving) if arriving else None), (text.together(passed.values()) if passed else None)
 
 
 def _bars(fold: Fold, view: View, style: Style) -> str:
     """For each repetition, the gradient that arrives at its output: as a bar, and of a few as a number."""
     p = style.palette
     inner = [Fold(fold.id, [part], fold.home, cards=_ops(part)) for part in fold.parts]
-    found = [together(c.gradient for c in part.outputs if c.gradient is not None) for part in inner]
+    found = [text.together(card.gradient for card in part.outputs) for part in inner]
     if not any(found):
         return line("gradient norm at each output: 0", p.muted)
     largest = max((norm for norm in found if math.isfinite(norm)), default=0.0)
@@ -193,9 +188,4 @@ def _parameter(name: str, cards: list[Card], p: Palette) -> str:
     else:
         norm = f"gradient norm {text.number(min(found))} … {text.number(max(found))}"
     words = f"{name} {shape}   {norm}"
-    return cell(run(words, NOTE, p.value), align="left", width=_wide(words), id=f"p-{cards[0].id}")
-
-
-def _wide(words: str) -> int:
-    """Room for small text in any font: Graphviz only guesses the widths of those it does not have."""
-    return round(0.55 * NOTE * len(words))
+    return cell(run(words, NOTE, p.value), align="left", width=text.wide(words, NOTE), id=f"p-{cards[0].id}")

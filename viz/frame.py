@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from viz import text
 from viz.html import cell, row, run, table
-from viz.palette import FORMULA, NOTE, NUMBER, Style
-from viz.parts import Card, Edge, Fold, Link, View
+from viz.palette import FORMULA, NOTE, NUMBER, Palette, Style
+from viz.parts import Card, Edge, Flag, Fold, Link, View
 
 SHOWN_USES = 4  # a value with more lines gets an alias card at each use: Graphviz cannot route so many
 
@@ -67,6 +67,23 @@ def outlets(node: Card | Fold, view: View, style: Style) -> list[str]:
 def line(content: str, color: str) -> str:
     """A line of small text."""
     return table(row(cell(run(content, NOTE, color), align="left", cellpadding=2)))
+
+
+def warnings(node: Card | Fold, view: View, p: Palette) -> list[str]:
+    """The flags of a node, and of a card its note: a sign and words on a strip."""
+    words = [flag.words if isinstance(node, Card) else _whose(flag) for flag in view.flags(node)]
+    words += [node.note] if isinstance(node, Card) and node.note else []
+    return [warning(line, p) for line in words]
+
+
+def warning(words: str, p: Palette) -> str:
+    """A strip with a warning."""
+    shown = cell(run(f"⚠ {words}", NOTE, p.warning), align="left", width=text.wide(words, NOTE), cellpadding=4)
+    return table(row(shown), bgcolor=p.warning_tint)
+
+
+def _whose(flag: Flag) -> str:
+    return f"{flag.card.name}: {flag.words}" if flag.card is not None else flag.words
 
 
 def edge_hint(edge: Edge) -> str:

@@ -96,6 +96,14 @@ class Call:
                 yield part
 
 
+@dataclass(frozen=True, eq=False)
+class Flag:
+    """Something conspicuous, in words."""
+
+    card: Card | None  # where; None: in the graph as a whole
+    words: str
+
+
 @dataclass(eq=False, repr=False)
 class Trace:
     """Everything that is known of a graph: cards in the order in which they were made, the last one being the root."""
@@ -108,6 +116,7 @@ class Trace:
     seed: str = ""  # ∂y/∂y = 1
     derivation: Derivation | None = None  # of the highlighted tensor's gradient
     model: Scope | None = None  # the module that everything in modules belongs to, by the name that the user gave it
+    flags: list[Flag] = field(default_factory=list)
 
     @property
     def root(self) -> Card:
@@ -218,6 +227,10 @@ class View:
             return node.call
         homes = {self.home(link.target) for link in self.uses[node.id]} if node.kind == "parameter" else set()
         return homes.pop() if len(homes) == 1 else self.trace.calls
+
+    def flags(self, node: Card | Fold) -> list[Flag]:
+        """The flags of what a node shows."""
+        return [flag for flag in self.trace.flags if flag.card is not None and self.shown[flag.card] is node]
 
     def steps(self) -> dict[int, Card | Fold]:
         """For each backward step, the node that shows it."""

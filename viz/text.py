@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -21,13 +21,13 @@ FEW = 8  # up to so many elements, a tensor is shown by its numbers
 def number(value: Any) -> str:
     """A number with four significant digits and a real minus sign; an exact zero reads 0.
 
-    >>> number(-2.0), number(0.23549), number(-0.0), number(True)
-    ('−2', '0.2355', '0', 'True')
+    >>> number(-2.0), number(0.23549), number(-0.0), number(True), number(np.nan), number(-np.inf)
+    ('−2', '0.2355', '0', 'True', 'NaN', '−∞')
     """
     value = np.asarray(value).item()
     if isinstance(value, (bool, int)):
         return str(value).replace("-", "−")
-    return symbolic.number(value + 0.0)
+    return symbolic.number(value + 0.0).replace("nan", "NaN").replace("inf", "∞")
 
 
 def factor(value: Any) -> str:
@@ -86,6 +86,11 @@ def tidy(formula: str) -> str:
     return re.sub(r"\^(\d+)(?![\d.])", lambda match: power(int(match[1])), formula)
 
 
+def wide(words: str, points: float) -> int:
+    """Room for a line of text in any font: Graphviz only guesses the widths of those it does not have."""
+    return round(0.55 * points * len(words))
+
+
 def size(array: Any) -> str:
     """The shape of an array, such as `(4, 16)`."""
     return str(tuple(np.shape(array)))
@@ -101,6 +106,11 @@ def chunks(*arrays: Any) -> Iterator[tuple[np.ndarray, ...]]:
 def norm(array: Any) -> float:
     """The Euclidean norm over all elements."""
     return math.sqrt(sum(float(part @ part) for (part,) in chunks(array)))
+
+
+def together(arrays: Iterable[Any]) -> float:
+    """The norm of several arrays as if they were one; None counts as 0."""
+    return math.sqrt(sum(norm(array) ** 2 for array in arrays if array is not None))
 
 
 def magnitude(array: Any) -> str:

@@ -176,7 +176,7 @@ def test_not_a_number_has_its_own_colour() -> None:
     loss = (x * 1.0).sum()
     loss.backward()
     source = viz.draw(loss).source
-    assert "norm nan" in source
+    assert "norm NaN" in source
     assert 'bgcolor="#8a5a00"' in source
 
 
