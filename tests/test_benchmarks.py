@@ -6,7 +6,7 @@ import pytest
 
 from tests.benchmarks import report
 from tests.benchmarks.measure import DisagreementError, _check_losses, installed
-from tests.benchmarks.workload import OURS, REFERENCE, Workload
+from tests.benchmarks.workload import CAPTURED, OURS, REFERENCE, Workload
 from tests.benchmarks.workloads import BY_NAME
 
 SMALL = {
@@ -22,7 +22,7 @@ SMALL = {
 def test_all_peers_compute_the_same(name: str) -> None:
     workload = BY_NAME[name]
     problem = workload.problem(**SMALL[name])
-    peers = [peer for peer in workload.peers if installed(peer) and peer in (OURS, REFERENCE, "by hand")]
+    peers = [peer for peer in workload.peers if installed(peer) and peer in (OURS, CAPTURED, REFERENCE, "by hand")]
     steps = {peer: workload.peers[peer](problem) for peer in peers}
     _check_losses(workload, {peer: [step() for _ in range(3)] for peer, step in steps.items()})
 

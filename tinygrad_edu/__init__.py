@@ -3,6 +3,7 @@
 from tinygrad_edu import data, functional, nn, optim
 from tinygrad_edu.anomaly import detect_anomaly
 from tinygrad_edu.autograd import enable_grad, grad, no_grad, sweep
+from tinygrad_edu.capture import capture
 from tinygrad_edu.derivatives import hessian, hvp, jacobian, jvp, vjp
 from tinygrad_edu.doctor import why
 from tinygrad_edu.errors import AnomalyError, FormatError, GraphError, ShapeError
@@ -36,6 +37,7 @@ __all__ = [
     "Tensor",
     "apply",
     "broadcast_to",
+    "capture",
     "concatenate",
     "data",
     "detect_anomaly",

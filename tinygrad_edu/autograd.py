@@ -81,6 +81,8 @@ class Watcher:
     Costs nothing while none is open. The base class looks on and does nothing.
     """
 
+    sees_inside: ClassVar[bool] = True  # whether it wants to see the ops within an `effect`, too
+
     def __enter__(self) -> Any:
         state.watchers = (*state.watchers, self)
         return self
@@ -94,8 +96,51 @@ class Watcher:
     def pulled_back(self, step: Step) -> None:
         """The chain rule has just been applied along one edge."""
 
+    def totalled(self, value: Any, total: Any) -> None:
+        """`backward` or `grad` is through, and has found dL/d value."""
+
+    def made(self, tensor: Any, source: Any) -> None:
+        """A leaf has just been made from this data."""
+
+    def read(self, tensor: Any) -> None:
+        """Somebody is about to look at the elements of a tensor outside of any op."""
+
+    def asked(self, tensor: Any) -> None:
+        """Somebody is about to take the `.grad` of a tensor."""
+
+    def changed(self, array: np.ndarray) -> None:
+        """The elements of an array are changed in place."""
+
+    def called(self, function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> None:
+        """An `effect` has just happened."""
+
 
 state = _State()
+
+
+def effect(function: AnyFunction) -> AnyFunction:
+    """Mark what does more than ops do, such as moving parameters or drawing numbers: watchers hear of it as one call.
+
+    What happens inside is hidden from those that take it as a whole.
+    """
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        watchers = state.watchers
+        if not watchers:
+            return function(*args, **kwargs)
+        state.watchers = tuple(watcher for watcher in watchers if watcher.sees_inside)
+        try:
+            result = function(*args, **kwargs)
+        finally:
+            state.watchers = watchers
+        for watcher in watchers:
+            watcher.called(function, args, kwargs, result)
+        return result
+
+    return cast(AnyFunction, call)
+
+
 clock = itertools.count(1)  # one tick for each value made and each array changed in place
 
 
@@ -182,6 +227,8 @@ class _Changes:
         owner, self.latest = self._owner(array), next(clock)
         key = id(owner)
         self._times[key] = weakref.ref(owner, lambda _: self._times.pop(key, None)), self.latest
+        for watcher in state.watchers:
+            watcher.changed(array)
 
     def since(self, array: Any, time: int) -> bool:
         """Whether the array's elements were changed after the given time."""
@@ -390,6 +437,12 @@ def describe(value: Any) -> str:
     return f"{value.op.name} {value._data.shape}{where}"
 
 
+@effect
+def copied(data: Any, dtype: Any = None) -> np.ndarray:
+    """A new array, which a watcher can tell from a constant."""
+    return np.array(data, dtype=dtype)
+
+
 def _listed(values: Any) -> list[Any]:
     """One tensor or several, as a list."""
     listed = list(values) if isinstance(values, Iterable) and not hasattr(values, "_data") else [values]
@@ -416,7 +469,7 @@ def _seed(root: Any, gradient: Any, create_graph: bool) -> Any:
         gradient = np.ones_like(data)
     elif not (create_graph and hasattr(gradient, "_data")):
         try:
-            gradient = np.array(getattr(gradient, "_data", gradient), dtype=data.dtype)
+            gradient = copied(getattr(gradient, "_data", gradient), data.dtype)
         except (TypeError, ValueError):
             raise TypeError(f"the gradient must be numbers of shape {data.shape}, got {gradient!r:.60}") from None
     if gradient.shape != data.shape:
@@ -443,10 +496,13 @@ def backward(root: Any, gradient: Any = None, retain_grads: bool = False, create
 
 def _owned(gradients: dict[Any, Any]) -> dict[Any, Any]:
     """The gradients, each array with memory of its own: changing one in place changes no other, and is allowed."""
+    for watcher in state.watchers:
+        for value, total in gradients.items():
+            watcher.totalled(value, total)
     taken: set[int] = set()
     for value, total in gradients.items():
         if not hasattr(total, "_data") and (id(total) in taken or getattr(total, "base", None) is not None):
-            gradients[value] = total.copy()
+            gradients[value] = copied(total)
         taken.add(id(total))
     return gradients
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tinygrad_edu import random
+from tinygrad_edu.autograd import effect
 from tinygrad_edu.errors import ShapeError
 from tinygrad_edu.ops import elementwise, fused, linalg
 from tinygrad_edu.ops.movement import Axis
@@ -22,7 +23,12 @@ Reduction = Literal["mean", "sum", "none"]
 
 def _tensor(x: Any) -> Tensor:
     """A tensor stays what it is, anything else becomes a constant."""
-    return Tensor.wrap(x) if isinstance(x, (Tensor, np.ndarray)) else Tensor(x)
+    return x if isinstance(x, Tensor) else Tensor.wrap(_array(x)) if isinstance(x, np.ndarray) else Tensor(x)
+
+
+def _array(x: Any) -> np.ndarray:
+    """The array of a tensor, or of anything that can become one."""
+    return np.asarray(x._data if isinstance(x, Tensor) else x)
 
 
 # Activations ---------------------------------------------------------------------------------------------------------
@@ -99,7 +105,7 @@ def linear(x: Operand, weight: Operand, bias: Operand | None = None) -> Tensor:
 
 def embedding(ids: Any, weight: Tensor) -> Tensor:
     """Row number `id` of weight (V, D) for each id: (...) -> (..., D). ids are integers from 0 to V - 1."""
-    rows = np.asarray(ids)
+    rows = _array(ids)
     if rows.dtype.kind not in "iu":
         raise TypeError(f"embedding: ids must be integers, got {rows.dtype}")
     return apply(fused.embedding, ids if isinstance(ids, Tensor) else rows, weight)
@@ -117,8 +123,13 @@ def dropout(x: Operand, p: float = 0.5, training: bool = True) -> Tensor:
     x = _tensor(x)
     if not training or p == 0:
         return x
-    kept = random.generator().random(x.shape, dtype=np.float32) >= p
-    return apply(fused.dropout, x, kept, scale=float(1 / (1 - p)) if p < 1 else 0.0)
+    return apply(fused.dropout, x, draw_kept(x.shape, p), scale=float(1 / (1 - p)) if p < 1 else 0.0)
+
+
+@effect
+def draw_kept(shape: tuple[int, ...], p: float) -> np.ndarray:
+    """A mask that is False with probability p: each call draws another one from `te.manual_seed`'s generator."""
+    return np.asarray(random.generator().random(shape, dtype=np.float32) >= p)
 
 
 def scaled_dot_product_attention(
@@ -190,7 +201,7 @@ def cross_entropy(
         raise ShapeError(f"cross_entropy: the logits {logits.shape} have no axis {axis} with the classes")
     axis %= logits.ndim
     classes = logits.shape[axis]
-    target_array = np.asarray(target)
+    target_array = _array(target)
     if target_array.dtype.kind == "f":
         if target_array.ndim < logits.ndim:
             raise TypeError(f"cross_entropy: classes are integers, got {target_array.dtype}: write target.astype(int)")

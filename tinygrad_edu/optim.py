@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_edu.autograd import changes
+from tinygrad_edu.autograd import changes, effect
 from tinygrad_edu.errors import ShapeError
 from tinygrad_edu.nn.module import Module
 from tinygrad_edu.tensor import Tensor
@@ -72,6 +72,7 @@ class Optimizer:
         """Move one parameter's array in place. Subclasses define it."""
         raise NotImplementedError(f"{type(self).__name__} does not define update(self, array, gradient, state, group)")
 
+    @effect
     def step(self) -> None:
         """Move every parameter that has a gradient."""
         self.steps += 1
@@ -83,6 +84,7 @@ class Optimizer:
                     changes.mark(p.data)  # first, so that an interrupted update is one too
                     self.update(p.data, p.grad.data, state, group)
 
+    @effect
     def zero_grad(self) -> None:
         """Forget all gradients, so that the next backward pass starts from none."""
         for group in self.groups:
@@ -216,7 +218,12 @@ def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float) -> float:
     """
     if not max_norm >= 0:
         raise ValueError(f"clip_grad_norm_: max_norm must not be negative, got {max_norm}")
-    tensors = [p for p in ([parameters] if isinstance(parameters, Tensor) else parameters) if p.grad is not None]
+    return _clip([parameters] if isinstance(parameters, Tensor) else list(parameters), max_norm)
+
+
+@effect
+def _clip(parameters: list[Tensor], max_norm: float) -> float:
+    tensors = [p for p in parameters if p.grad is not None]
     squares = [float(np.sum(np.square(p.grad.data, dtype=np.float64))) for p in tensors if p.grad is not None]
     norm = math.sqrt(math.fsum(squares)) if all(map(math.isfinite, squares)) else math.fsum(squares)
     if math.isfinite(norm) and norm > max_norm:
@@ -244,6 +251,7 @@ class Schedule:
         """The share of the initial learning rate at a step, counted from 0. Subclasses define it."""
         raise NotImplementedError
 
+    @effect
     def step(self) -> None:
         """Go on to the next learning rate."""
         self.steps += 1

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from tinygrad_edu import autograd
-from tinygrad_edu.autograd import Scope, changes, clock, state
+from tinygrad_edu.autograd import Scope, changes, clock, effect, state
 from tinygrad_edu.errors import GraphError, ShapeError
 from tinygrad_edu.ops import elementwise, linalg, movement, reductions
 from tinygrad_edu.ops.movement import Axis
@@ -77,6 +77,8 @@ class Tensor:
         name: str | None = None,
     ) -> None:
         self._become_leaf(_to_array(data, dtype))
+        for watcher in state.watchers:
+            watcher.made(self, data)
         self.name = name
         self.requires_grad_(requires_grad)
 
@@ -106,9 +108,10 @@ class Tensor:
     @property
     def data(self) -> np.ndarray:
         """The array itself, not a copy. What is written to it is not recorded."""
-        if not isinstance(self._data, np.ndarray):
+        if not isinstance(self._elements(), np.ndarray):
             self._data = np.asarray(self._data)
-        return self._data
+        array: np.ndarray = self._data
+        return array
 
     @data.setter
     def data(self, value: ArrayLike | Tensor) -> None:
@@ -117,6 +120,12 @@ class Tensor:
             raise ShapeError(f"data: the tensor has shape {self.shape}, the new data {array.shape}: they must be equal")
         self._data = array
         changes.mark(array)
+
+    def _elements(self) -> Any:
+        """The array or scalar, for somebody who looks at it outside of any op."""
+        for watcher in state.watchers:
+            watcher.read(self)
+        return self._data
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -158,11 +167,11 @@ class Tensor:
         """The only element, as a Python number."""
         if self.size != 1:
             raise ShapeError(f"item: a tensor of shape {self.shape} has {self.size} elements, not one; index it first")
-        return self._data.item()
+        return self._elements().item()
 
     def tolist(self) -> Any:
         """Nested lists of Python numbers."""
-        return self._data.tolist()
+        return self._elements().tolist()
 
     def __len__(self) -> int:
         if not self.ndim:
@@ -240,6 +249,8 @@ class Tensor:
     @property
     def grad(self) -> Tensor | None:
         """dL/d self after `backward()`; None before, and for tensors that do not keep it."""
+        for watcher in state.watchers:
+            watcher.asked(self)
         if self._grad is None and self.op is not None and not self.retains_grad:
             warnings.warn(
                 f"reading .grad of an intermediate tensor ({autograd.describe(self)}): it is kept only on request. "
@@ -249,6 +260,7 @@ class Tensor:
         return self._grad
 
     @grad.setter
+    @effect
     def grad(self, value: Tensor | None) -> None:
         if value is not None:
             value = value if isinstance(value, Tensor) else Tensor(value, dtype=self.dtype)
@@ -258,6 +270,7 @@ class Tensor:
                 )
         self._grad = value
 
+    @effect
     def accumulate(self, gradient: Any) -> None:
         """Add to `.grad`."""
         if self._grad is None:
@@ -672,7 +685,7 @@ def _operand(op: Op, x: Any) -> Tensor | float | None:
     if isinstance(x, (np.ndarray, np.generic)):
         if x.dtype.kind not in "biuf":
             raise TypeError(f"{op.name}: expected real numbers or booleans, got an array of {x.dtype}")
-        return Tensor.wrap(x)
+        return Tensor.wrap(np.asarray(x) if isinstance(x, np.ndarray) else x)  # of a subclass, the plain array
     if x is None or isinstance(x, (int, float)):
         return x
     raise TypeError(f"{op.name}: expected tensors, arrays or numbers, got {type(x).__name__} {x!r:.80}")
@@ -767,7 +780,7 @@ def _plain_index(index: Any) -> Any:
     if isinstance(index, tuple):
         return tuple(_plain_index(part) for part in index)
     if isinstance(index, (Tensor, list)):
-        array = np.asarray(index)
+        array = np.asarray(index._data if isinstance(index, Tensor) else index)
         return array.astype(int) if array.size == 0 and isinstance(index, list) else array
     return index
 
@@ -785,7 +798,7 @@ def _on_arrays(function: Any, args: Any, kwargs: Any, name: str) -> Any:
                 f"np.{name} is not differentiable here: use an op of tinygrad_edu, or pass tensor.data to "
                 "compute without a gradient"
             )
-        return x._data
+        return x.data
 
     return function(*plain(args), **{key: plain(x) for key, x in kwargs.items()})
 

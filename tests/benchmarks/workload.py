@@ -9,7 +9,7 @@ from typing import Any
 Step = Callable[[], float]  # one whole training step; returns its loss
 Build = Callable[[Any], Step]  # a peer: takes the problem, imports its framework, returns the step
 
-OURS, REFERENCE = "tinygrad_edu", "PyTorch"
+OURS, CAPTURED, REFERENCE = "tinygrad_edu", "tinygrad_edu, captured", "PyTorch"
 
 
 @dataclass(frozen=True)

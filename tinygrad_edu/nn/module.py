@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from tinygrad_edu import serialize
-from tinygrad_edu.autograd import Scope, changes, state
+from tinygrad_edu.autograd import Scope, changes, effect, state
 from tinygrad_edu.errors import ShapeError
 from tinygrad_edu.tensor import Tensor
 
@@ -56,6 +56,7 @@ class Module:
     """
 
     training: bool = True
+    _settings: ClassVar[int] = 0  # grows whenever an attribute of any module is set
     _structure: ClassVar[int] = 0  # grows whenever any module gets or loses a child: what is known of the tree is stale
     _scopes: tuple[int, dict[Module, tuple[str, str]]] = (-1, {})
 
@@ -94,6 +95,7 @@ class Module:
             raise TypeError(
                 f"{type(self).__name__}.{name} is a parameter; assign an nn.Parameter, or new values to {name}.data"
             )
+        Module._settings += 1
         if isinstance(value, Module) or isinstance(old, Module):
             Module._structure += 1
         object.__setattr__(self, name, value)
@@ -210,6 +212,7 @@ class Module:
         """Switch to evaluation: dropout does nothing."""
         return self.train(False)
 
+    @effect
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
         for parameter in self.parameters():

@@ -11,7 +11,7 @@ import numpy as np
 
 import tinygrad_edu as te
 from models.transformer import Transformer, TransformerConfig
-from tests.benchmarks.workload import OURS, REFERENCE, Step, Workload, cycle, torch_batches
+from tests.benchmarks.workload import CAPTURED, OURS, REFERENCE, Step, Workload, cycle, torch_batches
 from tests.benchmarks.workloads import by_hand as hand
 
 LR, WEIGHT_DECAY = 1e-3, 1e-2
@@ -61,6 +61,12 @@ def _our_step(p: Problem) -> tuple[Callable[..., Any], Callable[[], Any]]:
 
 def ours(p: Problem) -> Step:
     train, batch = _our_step(p)
+    return lambda: train(*batch()).item()
+
+
+def captured(p: Problem) -> Step:
+    train, batch = _our_step(p)
+    train = te.capture(train)
     return lambda: train(*batch()).item()
 
 
@@ -319,6 +325,7 @@ GPT = Workload(
     problem,
     {
         OURS: ours,
+        CAPTURED: captured,
         "by hand": by_hand,
         REFERENCE: pytorch,
         "torch.compile": torch_compile,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.workload import OURS, REFERENCE, Step, Workload, cycle, torch_batches
+from tests.benchmarks.workload import CAPTURED, OURS, REFERENCE, Step, Workload, cycle, torch_batches
 from tests.benchmarks.workloads import by_hand as hand
 
 LR = {"SGD": 0.1, "Adam": 1e-3}
@@ -66,6 +66,14 @@ def _our_step(p: Problem) -> tuple[Callable[..., Any], Callable[[], Any]]:
 
 def ours(p: Problem) -> Step:
     train, batch = _our_step(p)
+    return lambda: train(*batch()).item()
+
+
+def captured(p: Problem) -> Step:
+    import tinygrad_edu as te
+
+    train, batch = _our_step(p)
+    train = te.capture(train)
     return lambda: train(*batch()).item()
 
 
@@ -173,6 +181,7 @@ def hips_autograd(p: Problem) -> Step:
 
 PEERS = {
     OURS: ours,
+    CAPTURED: captured,
     "by hand": by_hand,
     REFERENCE: pytorch,
     "torch.compile": torch_compile,

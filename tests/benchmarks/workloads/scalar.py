@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.benchmarks.workload import OURS, REFERENCE, Step, Workload
+from tests.benchmarks.workload import CAPTURED, OURS, REFERENCE, Step, Workload
 
 ROUNDS = 250
 
@@ -29,6 +29,25 @@ def ours(start: tuple[float, float]) -> Step:
     def step() -> float:
         x, a = (te.Tensor(np.float32(value), requires_grad=True) for value in start)
         chain(x, a).backward()
+        return a.grad.item()
+
+    return step
+
+
+def captured(start: tuple[float, float]) -> Step:
+    import tinygrad_edu as te
+
+    x, a = (te.Tensor(np.float32(value), requires_grad=True) for value in start)
+
+    @te.capture
+    def run():
+        x.grad = a.grad = None
+        y = chain(x, a)
+        y.backward()
+        return y
+
+    def step() -> float:
+        run()
         return a.grad.item()
 
     return step
@@ -120,6 +139,7 @@ SCALAR = Workload(
     problem,
     {
         OURS: ours,
+        CAPTURED: captured,
         "by hand": by_hand,
         REFERENCE: pytorch,
         "torch.compile": torch_compile,

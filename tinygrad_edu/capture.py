@@ -1,0 +1,326 @@
+"""Capture: a training step is watched, written down as a flat program, and replayed without building a graph.
+
+While it is watched, every op, every application of the chain rule, and every `effect` (an optimizer's step, a draw of
+random numbers, a gradient that is kept) becomes a line of the program. Replaying the lines does the same arithmetic on
+the same kinds of arrays in the same order, and so gives the same results to the last bit.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import random as python_random
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from tinygrad_edu import random
+from tinygrad_edu.autograd import describe, state
+from tinygrad_edu.errors import GraphError
+from tinygrad_edu.functional import draw_kept
+from tinygrad_edu.nn.module import Module
+from tinygrad_edu.program import Call, compile_program
+from tinygrad_edu.recorder import Argument, Recorder, map_tree, refuse
+from tinygrad_edu.tensor import Tensor
+
+AnyStep = TypeVar("AnyStep", bound=Callable[..., Any])
+MOST = 16  # how many times a step is recorded
+_SETTINGS = (bool, int, float, str, type(None))
+
+
+def capture(step: AnyStep) -> AnyStep:
+    """The same step, which from its third call on is replayed: no graph is built, none of its own Python runs.
+
+    step: a function of arrays and tensors (in tuples, lists and dictionaries too) that runs forward and backward passes
+        and optimizers. Other arguments are constants of a recording: another number is recorded anew, as are other
+        shapes and dtypes, another train() or eval(), and other numbers that the step finds around it.
+    Returns a function that gives bit for bit what the step would have. The tensors that it returns have no history.
+
+    Replayed are ops, backward(), grad(), dropout, optimizers, schedules, clip_grad_norm_, zero_grad(), and what NumPy
+    computes on an argument. Parameters and learning rates are read anew each time. What else the step does in Python,
+    such as printing, it does on the calls that are recorded only. What cannot be replayed, such as loss.item() within
+    the step, raises GraphError and is named. The first two calls are recorded, and must do the same.
+    `step.source()` shows the program.
+
+    >>> import tinygrad_edu as te
+    >>> w = te.nn.Parameter([1.0, 2.0])
+    >>> optimizer = te.optim.SGD([w], lr=0.1)
+    >>> @te.capture
+    ... def step(x):
+    ...     loss = ((w - x) ** 2).sum()
+    ...     optimizer.zero_grad()
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     return loss
+    >>> [round(step(np.zeros(2, np.float32)).item(), 3) for _ in range(4)]
+    [5.0, 3.2, 2.048, 1.311]
+    """
+    captured = _Captured(step)
+
+    @functools.wraps(step)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return captured(args, kwargs)
+
+    call.source = captured.source  # type: ignore[attr-defined]
+    return cast(AnyStep, call)
+
+
+class _Captured:
+    """A step with its recordings, one for each kind of arguments."""
+
+    def __init__(self, step: Callable[..., Any]) -> None:
+        self.step, self.name = step, getattr(step, "__name__", "step")
+        self.recordings: dict[Any, _Recording] = {}
+        self.number = 0
+        self.lock = threading.RLock()
+
+    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if state.watchers:  # somebody wants to see every op, such as anomaly mode or another capture
+            return self.step(*args, **kwargs)
+        with self.lock:
+            kind = (_kind(args), _kind(kwargs), state.recording)
+            recording = self.recordings.get(kind)
+            if recording is None or not recording.holds():
+                recording = self.recordings[kind] = self._new_recording(args, kwargs)
+            return recording(args, kwargs)
+
+    def _new_recording(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Recording:
+        self.number += 1
+        if self.number > MOST:
+            raise GraphError(
+                f"capture: {self.name} was recorded {MOST} times, each time for other shapes, numbers or settings. "
+                "Pass what changes from call to call as an array, or do not capture the step"
+            )
+        return _Recording(self.step, self.name, args, kwargs)
+
+    def source(self) -> str:
+        """The programs that replay the step, as Python."""
+        return "\n".join(recording.source for recording in self.recordings.values())
+
+
+def _kind(tree: Any) -> Any:
+    """What the arguments of two calls must agree in to run the same program."""
+    if isinstance(tree, np.ndarray):
+        return tree.shape, tree.dtype, tree.flags.c_contiguous, tree.flags.f_contiguous
+    if isinstance(tree, Tensor):
+        return type(tree), _kind(np.asarray(tree._data)), tree.requires_grad
+    if isinstance(tree, (tuple, list)):
+        return type(tree), tuple([_kind(item) for item in tree])
+    if isinstance(tree, dict):
+        return tuple([(key, _kind(item)) for key, item in tree.items()])
+    if isinstance(tree, np.generic):
+        return tree.dtype
+    return (type(tree), repr(tree)) if isinstance(tree, _SETTINGS) else id(tree)
+
+
+class _Recording:
+    """A step with one kind of arguments, which are copied to where its program reads them: watched, then replayed."""
+
+    def __init__(self, step: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.step, self.name, self.source = step, name, ""
+        self.given = [x for x in _leaves((args, kwargs)) if not _is_array(x)]  # so that their ids stay theirs
+        self.stand_ins: list[tuple[Any, np.ndarray]] = []
+        self.arguments = map_tree((args, kwargs), self._stand_in)
+        self.surroundings: _Surroundings | None = None
+        self.first: Recorder | None = None
+        self.fresh: list[Tensor] = []
+        self.program: Callable[[], Any] | None = None
+        self.names: list[str] = []
+
+    def _stand_in(self, given: Any) -> Any:
+        """What the step gets instead of an argument: the same kind of thing, in memory of its own."""
+        if not _is_array(given):
+            return given
+        array = np.empty_like(np.asarray(getattr(given, "_data", given)), subok=False)
+        stand_in: Any = array.view(Argument)
+        if isinstance(given, Tensor):
+            if given.op is not None:
+                raise GraphError(
+                    f"capture: an argument of {self.name} has a history ({describe(given)}), where a replay does not "
+                    "reach: pass x.detach(), or compute it within the step"
+                )
+            stand_in = Tensor.wrap(array)
+            stand_in.requires_grad = given.requires_grad
+        self.stand_ins.append((stand_in, array))
+        return stand_in
+
+    def holds(self) -> bool:
+        """Whether all that was taken for a constant is still as it was."""
+        return self.surroundings is None or self.surroundings.hold()
+
+    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        given = [x for x in _leaves((args, kwargs)) if _is_array(x)]
+        for (stand_in, array), x in zip(self.stand_ins, given, strict=True):
+            np.copyto(array, getattr(x, "_data", x))
+            if isinstance(x, Tensor):
+                stand_in._grad = x._grad
+        try:
+            return self._watch() if self.program is None else self._replay(self.program)
+        finally:
+            for (stand_in, _), x in zip(self.stand_ins, given, strict=True):
+                if isinstance(x, Tensor):
+                    x._grad = stand_in._grad
+
+    def _watch(self) -> Any:
+        """Run the step itself, and write down what it does."""
+        recorder, (args, kwargs) = Recorder([array for _, array in self.stand_ins]), self.arguments
+        before, chance = _Surroundings(self.step), _Chance()
+        with recorder:
+            result = self.step(*args, **kwargs)
+            recorder.result = map_tree(result, recorder.returned)
+        before.refuse_changes()
+        chance.refuse_other_draws(recorder.calls)
+        if self.first is None:
+            self.first = recorder
+        else:
+            _refuse_differences(self.first, recorder)
+            self.program, self.source, self.names = compile_program(self.name, recorder.calls, recorder.result)
+            self.fresh, self.first = recorder.fresh, None
+        self.surroundings = _Surroundings(self.step, recorder.roots.values(), recorder.leaves.values())
+        return map_tree(result, lambda x: _without_history(x, recorder))
+
+    def _replay(self, program: Callable[[], Any]) -> Any:
+        for tensor in self.fresh:
+            tensor._grad = None  # the step would have made a new one
+        try:
+            return program()
+        except (IndexError, ValueError, TypeError) as error:
+            trace = error.__traceback__ and error.__traceback__.tb_next
+            where = (
+                self.names[trace.tb_lineno - 2] if trace and type(error) in (IndexError, ValueError, TypeError) else ""
+            )
+            if not where:
+                raise
+            raise type(error)(f"{where}: {error}") from None
+
+
+def _is_array(x: Any) -> bool:
+    return isinstance(x, (Tensor, np.ndarray, np.generic))
+
+
+def _leaves(tree: Any) -> list[Any]:
+    if isinstance(tree, (tuple, list)):
+        return [leaf for item in tree for leaf in _leaves(item)]
+    return _leaves(list(tree.values())) if isinstance(tree, dict) else [tree]
+
+
+def _without_history(x: Any, recorder: Recorder) -> Any:
+    """A result of the step itself, as a replay will return it."""
+    if isinstance(x, Tensor):
+        return x if x.time < recorder.start else Tensor.wrap(np.array(x._data) if np.ndim(x._data) else x._data)
+    return np.array(x) if isinstance(x, np.ndarray) else x
+
+
+# What a recording takes for granted ----------------------------------------------------------------------------------
+
+
+class _Surroundings:
+    """The numbers a step finds around it: in its closure, in the modules it calls, in what it takes gradients of."""
+
+    def __init__(self, step: Callable[..., Any], modules: Any = (), leaves: Any = ()) -> None:
+        function = inspect.unwrap(step)
+        function = getattr(function, "__func__", function)
+        code = getattr(function, "__code__", None)
+        self.cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True)) if code else {}
+        self.globals = getattr(function, "__globals__", {})
+        self.names = [name for name in code.co_names if name in self.globals] if code else []
+        self.owner = getattr(step, "__self__", None)
+        self.modules, self.leaves = list(modules), list(leaves)
+        self.numbers, self.flags, self.settings = self._numbers(), self._flags(), self._settings()
+        self.counted = Module._settings
+
+    def _numbers(self) -> dict[str, Any]:
+        found = {name: cell.cell_contents for name, cell in self.cells.items() if _filled(cell)}
+        found.update((name, self.globals.get(name)) for name in self.names)
+        if self.owner is not None:
+            found.update((f"self.{name}", value) for name, value in getattr(self.owner, "__dict__", {}).items())
+        return {name: value for name, value in found.items() if isinstance(value, _SETTINGS)}
+
+    def _flags(self) -> list[bool]:
+        return [leaf.requires_grad for leaf in self.leaves]
+
+    def _settings(self) -> list[Any]:
+        inside = [module for root in self.modules for module in root.modules()]
+        return [[item for item in vars(module).items() if isinstance(item[1], _SETTINGS)] for module in inside]
+
+    def hold(self) -> bool:
+        """Whether they are still the same."""
+        if self.numbers != self._numbers() or self.flags != self._flags():
+            return False
+        if self.counted != Module._settings:  # some module got an attribute
+            if self.settings != self._settings():
+                return False
+            self.counted = Module._settings
+        return True
+
+    def refuse_changes(self) -> None:
+        """Raise if the step has changed one of them itself."""
+        now = self._numbers()
+        changed = sorted(name for name in {*now, *self.numbers} if now.get(name) != self.numbers.get(name))
+        if changed:
+            refuse(f"the step changes {', '.join(changed)}", "Do it outside of the step")
+
+
+def _filled(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not cell
+    except ValueError:  # not yet
+        return False
+
+
+class _Chance:
+    """The state of all generators of random numbers when a recording begins."""
+
+    def __init__(self) -> None:
+        self.ours, self.others = random.generator(), self._others()
+        self.before = self.ours.bit_generator.state
+
+    @staticmethod
+    def _others() -> str:
+        return repr((python_random.getstate(), np.random.get_state(legacy=False)))
+
+    def refuse_other_draws(self, calls: Sequence[Call]) -> None:
+        """Raise if more was drawn than what dropout drew, which the program draws too."""
+        same = np.random.Generator(type(self.ours.bit_generator)())
+        same.bit_generator.state = self.before
+        for call in calls:
+            if call.function is draw_kept.__wrapped__:  # type: ignore[attr-defined]
+                same.random(call.args[0], dtype=np.float32)
+        if repr(same.bit_generator.state) != repr(random.generator().bit_generator.state) or (
+            self.others != self._others()
+        ):
+            refuse("the step draws random numbers outside of dropout", "Draw them before, and pass them as an argument")
+
+
+# Did the step do the same twice? -------------------------------------------------------------------------------------
+
+
+def _refuse_differences(first: Recorder, second: Recorder) -> None:
+    """Raise, and say where, if two recordings of a step differ."""
+    for number, (a, b) in enumerate(zip(first.calls, second.calls, strict=False)):
+        if a.name != b.name or len(a.args) != len(b.args):
+            refuse(f"line {number + 1} of the step was {a.name} at first, and then {b.name}", _DATA)
+        for position, (x, y) in enumerate(zip(_inputs(a), _inputs(b), strict=True)):
+            if first.mark(x) != second.mark(y):
+                refuse(
+                    f"{a.name}: input {position} changes from call to call ({_shown(x)}, then {_shown(y)}), and is "
+                    "neither an argument of the step nor computed by ops",
+                    "Make it an argument, as an array",
+                )
+    if len(first.calls) != len(second.calls):
+        refuse(f"the step took {len(first.calls)} lines at first, and then {len(second.calls)}", _DATA)
+    if first.mark(first.result) != second.mark(second.result):
+        refuse("what the step returns changes, and is not computed by ops", "Return tensors, and count outside of it")
+
+
+_DATA = "Use te.where instead of an if, and make what the step depends on an argument"
+
+
+def _inputs(call: Call) -> list[Any]:
+    return [*call.args, *call.kwargs.values()]
+
+
+def _shown(x: Any) -> str:
+    return f"{x.dtype} {x.shape}" if isinstance(x, (np.ndarray, np.generic)) and np.ndim(x) else f"{x!r:.40}"
