@@ -284,7 +284,7 @@ def _listed(**names: list[str]) -> str:
         kind: ", ".join(each[:5]) + (f" and {len(each) - 5} more" if len(each) > 5 else "")
         for kind, each in names.items()
     }
-    return "; ".join(f"{kind.replace('_', ' ')}: {text:.400}" for kind, text in short.items() if text)
+    return "; ".join(f"{kind.replace('_', ' ')}: {one_line(text):.400}" for kind, text in short.items() if text)
 
 
 def matched(value: Any, example: Any, where: str) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from models.command import UserError, read_json, user_errors
+from models.command import UserError, one_line, read_json, user_errors
 from models.transformer import Transformer, TransformerConfig
 from tinygrad_edu import serialize
 from tinygrad_edu.files import read
@@ -59,7 +59,7 @@ def read_config(path: Path) -> TransformerConfig:
     missing = [name for name in ("vocab_size", "n_positions", "n_embd", "n_head", "n_layer") if name not in theirs]
     if missing:
         raise UserError(f"{path}: {', '.join(missing)} is missing")
-    foreign = [f"{name}={theirs[name]}" for name, off in FOREIGN.items() if theirs.get(name, off) != off]
+    foreign = [f"{name}={theirs[name]!r:.40}" for name, off in FOREIGN.items() if theirs.get(name, off) != off]
     activation = theirs.get("activation_function", "gelu_new")
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
         foreign.append(f"activation_function={activation!r:.40}")
@@ -133,7 +133,7 @@ def _check_names(theirs: dict[str, np.ndarray], expected: dict[str, tuple[int, .
 
 def _listed(names: list[str], most: int = 20) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return one_line(", ".join(names[:most])) + more
 
 
 def renamed(theirs: dict[str, np.ndarray], config: TransformerConfig) -> dict[str, np.ndarray]:

@@ -9,19 +9,23 @@ array([2, 0, 1])
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
 from models.command import UserError, one_line, read_json
 
+Result = TypeVar("Result")
 INSTALL = 'pip install "tinygrad_edu[text]"'
+MAX_UNUSED = 2**16  # numbers without a token; a made-up one might fill the memory
+NO_BYTE_PAIRS = "describes no byte-pair tokenizer"
 UNKNOWN = "<unk>"  # what a word tokenizer reads and writes for a word that it has not learned
 STARTS = ("<|endoftext|>", "\n", "Ċ", UNKNOWN)  # what may stand before a text; Ċ is how byte pairs write a new line
 VISIBLE = str.maketrans({" ": "␣", "\n": "↵", "\t": "⇥", "\r": "␍"})
@@ -187,20 +191,27 @@ class BytePairTokenizer(Tokenizer):
         engine.no_truncation()
         engine.no_padding()
         names = {i: token for token, i in engine.get_vocab(with_added_tokens=True).items()}
-        super().__init__([names.get(i, f"<unused {i}>") for i in range(max(names, default=-1) + 1)])
+        size = max(names, default=-1) + 1
+        if size > len(names) + MAX_UNUSED:
+            raise UserError(f"its {len(names):,} tokens have numbers up to {size - 1:,}")
+        super().__init__([names.get(i, f"<unused {i}>") for i in range(size)])
 
     @classmethod
     def from_text(cls, text: str) -> BytePairTokenizer:
         """The content of a tokenizer.json."""
         tokenizers = _library()
-        return cls(_parsed(lambda: tokenizers.Tokenizer.from_str(text), "tokenizer.json"))
+        return _guarded(lambda: cls(tokenizers.Tokenizer.from_str(text)), f"tokenizer.json {NO_BYTE_PAIRS}")
 
     @classmethod
     def from_files(cls, vocab: str | PathLike[str], merges: str | PathLike[str]) -> BytePairTokenizer:
         """GPT-2's vocab.json (token -> number) and merges.txt (pairs, most important first)."""
         tokenizers = _library()
-        engine = _parsed(lambda: tokenizers.ByteLevelBPETokenizer(str(vocab), str(merges)), f"{vocab} or {merges}")
-        return cls(tokenizers.Tokenizer.from_str(engine.to_str()))
+
+        def read() -> BytePairTokenizer:
+            engine = tokenizers.ByteLevelBPETokenizer(str(vocab), str(merges))
+            return cls(tokenizers.Tokenizer.from_str(engine.to_str()))
+
+        return _guarded(read, f"{vocab} or {merges} {NO_BYTE_PAIRS}")
 
     def split(self, text: str) -> Sequence[str]:
         """The tokens by name: with Ġ for a space and other signs for single bytes."""
@@ -216,11 +227,13 @@ class BytePairTokenizer(Tokenizer):
             text.encode()
         except UnicodeEncodeError as error:
             raise UserError(f"the text is not Unicode: there is half a character at place {error.start}") from None
-        return np.array(self.engine.encode(text, add_special_tokens=False).ids, dtype=np.int64)
+        encode = functools.partial(self.engine.encode, text, add_special_tokens=False)
+        return np.array(_guarded(encode, "the tokenizer cannot read this text").ids, dtype=np.int64)
 
     def decode(self, ids: Iterable[int]) -> str:
         """Token numbers -> text; bytes that are no whole character become �."""
-        text: str = self.engine.decode(_checked(ids, self.vocab_size), skip_special_tokens=False)
+        decode = functools.partial(self.engine.decode, _checked(ids, self.vocab_size), skip_special_tokens=False)
+        text: str = _guarded(decode, "the tokenizer cannot write these tokens")
         return text
 
     def to_json(self) -> dict[str, Any]:
@@ -238,12 +251,14 @@ def _library() -> Any:
     return tokenizers
 
 
-def _parsed(parse: Any, what: str) -> Any:
-    """What the library makes of a file; it reports a broken one in many ways."""
+def _guarded(call: Callable[[], Result], complaint: str) -> Result:
+    """What the library makes of a file or a text. It reports what is wrong in many ways, a panic of Rust among them."""
     try:
-        return parse()
-    except Exception as error:
-        raise UserError(f"{what} describes no byte-pair tokenizer: {one_line(error):.120}") from None
+        return call()
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a panic is no Exception
+        raise UserError(f"{complaint}: {one_line(error):.120}") from None
 
 
 # Files ---------------------------------------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ class TransformerConfig:
 
     def _expect(self, name: str, what: str, fine: bool) -> None:
         if not fine:
-            raise UserError(f"TransformerConfig: expected {name} to be {what}, got {getattr(self, name)!r}")
+            raise UserError(f"TransformerConfig: expected {name} to be {what}, got {getattr(self, name)!r:.60}")
 
 
 def _is_count(value: Any) -> bool:

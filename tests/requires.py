@@ -17,6 +17,13 @@ def require_torch() -> Any:
     return pytest.importorskip("torch")
 
 
+def require_fuzzer() -> Any:
+    """The fuzzer atheris, which Linux has; skipped where it is missing, unless TINYGRAD_EDU_REQUIRE_FUZZER is set."""
+    if os.environ.get("TINYGRAD_EDU_REQUIRE_FUZZER"):
+        return importlib.import_module("atheris")
+    return pytest.importorskip("atheris")
+
+
 def require_browser() -> tuple[Any, str]:
     """Playwright and the path of a Chromium; skipped without them, unless TINYGRAD_EDU_REQUIRE_BROWSER is set."""
     promised = os.environ.get("TINYGRAD_EDU_REQUIRE_BROWSER")

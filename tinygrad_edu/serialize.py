@@ -74,7 +74,7 @@ def unpack(content: bytes, where: str) -> dict[str, np.ndarray]:
     except Exception as error:  # the library's own kind, or whatever a broken header leads to
         reason = " ".join(str(error).split())
         raise FormatError(f"{where} is no .safetensors file, or is cut short: {reason:.120}") from None
-    foreign = [f"{name:.40} is {entry['dtype']}" for name, entry in found if entry["dtype"] not in _DTYPES]
+    foreign = [f"{name!r:.40} is {entry['dtype']}" for name, entry in found if entry["dtype"] not in _DTYPES]
     if foreign:
         raise FormatError(f"{where} holds numbers that NumPy does not have: {', '.join(foreign[:5])}")
     arrays = {}
@@ -84,7 +84,7 @@ def unpack(content: bytes, where: str) -> dict[str, np.ndarray]:
         try:
             arrays[name] = (_MEANING[dtype](array) if dtype in _MEANING else array).reshape(shape)
         except ValueError:  # more axes, or longer ones, than an array can have
-            raise FormatError(f"{where}: {name:.40} has a shape of {len(shape)} axes that no array has") from None
+            raise FormatError(f"{where}: {name!r:.40} has a shape of {len(shape)} axes that no array has") from None
     return arrays
 
 

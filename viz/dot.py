@@ -11,9 +11,11 @@ from viz.html import cell, row, run, table
 from viz.palette import FORMULA, NOTE, SANS, Palette, Style
 from viz.parts import Call, Card, Fold, Link, View
 from viz.render import load_graphviz
+from viz.signs import clipped
 from viz.text import name as readable
 from viz.text import printable, size, statistics
 
+_LONGEST_HINT = 2000  # characters: Graphviz reads no text of more than 16 kB
 DETAILED = 60  # up to so many cards, heat maps and two lines per link
 
 
@@ -156,8 +158,9 @@ def _add_derivation(digraph: Any, view: View, style: Style) -> None:
 
 
 def _hint(content: str) -> str:
-    """A tooltip as Graphviz shall show it: neither backslashes nor <...> mean anything."""
-    escaped: str = load_graphviz().escape(printable(content))  # not a plain string: it remembers that it is no HTML
+    """A tooltip as Graphviz shall show it: neither backslashes nor <...> nor &...; mean anything."""
+    plain = clipped(printable(content), _LONGEST_HINT).replace("&", "&amp;")
+    escaped: str = load_graphviz().escape(plain)  # not a plain string: it remembers that it is no HTML
     return escaped
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from html import escape
 
 from viz.palette import MONO
+from viz.signs import clipped
+from viz.text import printable
+
+LONGEST = 200  # characters of a run
 
 
 def run(content: str, size: float, color: str, *, bold: bool = False, mono: bool = False) -> str:
-    """A run of text in one type."""
+    """A run of text in one type, cut where it grows beyond all pictures."""
     face = f' face="{MONO}"' if mono else ""
-    inner = escape(content) or " "
+    inner = escape(clipped(printable(content), LONGEST)) or " "
     inner = f"<b>{inner}</b>" if bold else inner
     return f'<font point-size="{size:g}" color="{color}"{face}>{inner}</font>'
 
@@ -34,5 +38,5 @@ def table(*rows: str, **attributes: object) -> str:
 def _written(attributes: dict[str, object]) -> str:
     """Attributes as text. Graphviz reads backslashes in some of them, so they are doubled."""
     return "".join(
-        f' {name}="{escape(str(value)).replace(chr(92), chr(92) * 2)}"' for name, value in attributes.items()
+        f' {name}="{escape(printable(str(value))).replace(chr(92), chr(92) * 2)}"' for name, value in attributes.items()
     )

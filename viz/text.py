@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_edu.ops import symbolic
+from viz.signs import clipped
 
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -66,8 +67,7 @@ def name(raw: str) -> str:
     >>> name("w12"), name("layers.0.weight")
     ('w₁₂', 'layers.0.weight')
     """
-    clean = printable(raw)
-    clean = clean if len(clean) <= _LONGEST_NAME else clean[: _LONGEST_NAME - 1] + "…"
+    clean = clipped(printable(raw), _LONGEST_NAME)
     match = re.fullmatch(r"([^\W\d_]+)_?(\d+)", clean)
     return match[1] + match[2].translate(_SUBSCRIPTS) if match else clean
 

@@ -39,7 +39,7 @@ def tree(root: Tensor, *, names: Mapping[str, Any] | None = None) -> str:
         card = waiting.popleft()
         if card not in followed:
             lines += _branches(card, followed, waiting)
-    return "\n".join(lines)
+    return "\n".join(map(text.printable, lines))
 
 
 def _branches(top: Card, followed: set[Card], waiting: deque[Card]) -> Iterator[str]:

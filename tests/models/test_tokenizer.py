@@ -147,11 +147,36 @@ def test_byte_pairs_from_one_file_with_an_end_of_text(byte_pairs):
         tokenizer.decode([tokenizer.vocab_size])
 
 
-def test_byte_pairs_of_broken_files_are_one_error(byte_pairs, tmp_path):
-    (tmp_path / "vocab.json").write_text("{")
-    (tmp_path / "merges.txt").write_text("a")
-    with pytest.raises(UserError, match="no byte-pair tokenizer"):
+@pytest.mark.parametrize(
+    ("vocabulary", "merges"),
+    [
+        ("{", "a"),
+        ('{"a": 0, "b": 1, "ab": 2}', "a a"),
+        ('{"a": 0, "ab": 1}', "#version: 0.2\na ab"),
+        ('{"a": 0, "b": 0, "ab": 2}', "a b"),
+        ('{"a": 4294967295}', ""),
+        ('{"a": 0, "b": 1, "ab": 1, "c": 3}', "#version: 0.2\na b\n"),  # a panic, or an error, as chance has it
+    ],
+)
+def test_byte_pairs_of_broken_files_are_one_error(vocabulary, merges, byte_pairs, tmp_path):
+    (tmp_path / "vocab.json").write_text(vocabulary)
+    (tmp_path / "merges.txt").write_text(merges)
+    with pytest.raises(UserError, match="no byte-pair tokenizer") as error:
         load_tokenizer(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_panic_of_the_library_is_one_error(byte_pairs, monkeypatch):
+    """Rust's panics are no Exceptions: without care they pass every handler."""
+
+    class Panicking:
+        def encode(self, *args, **options):
+            raise type("PanicException", (BaseException,), {})("range end index 3\nout of range")
+
+    tokenizer = load_tokenizer(byte_pairs)
+    monkeypatch.setattr(tokenizer, "engine", Panicking())
+    with pytest.raises(UserError, match=r"^the tokenizer cannot read this text: range end index 3 out of range$"):
+        tokenizer.encode("ab")
 
 
 def test_text_that_is_no_unicode_is_one_error(byte_pairs):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tinygrad_edu as te
+import viz
 from tinygrad_edu import GraphError, Op, Tensor
 
 
@@ -20,6 +21,18 @@ def use(*inputs: Tensor, forward: Any = np.exp, **rules: Any) -> Tensor:
 
 
 RULE = (lambda g, y, x: g * y,)
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "a\0", "\x1b[31m", "half \ud83d"])
+def test_a_name_that_cannot_be_shown_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="must be printable"):
+        Op(name, np.exp)
+
+
+def test_braces_in_a_name_are_only_braces() -> None:
+    y = te.apply(Op("{mine}", np.exp, vjp=RULE), leaf())
+    y.sum().backward()
+    assert "{mine}(" in viz.tree(y)
 
 
 @pytest.mark.parametrize("kernel", ["backward", "compose"])

@@ -38,7 +38,8 @@ def _as_array(name: str, value: Any) -> np.ndarray:
 
 
 def _listed(names: list[str], most: int = 20) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return " ".join(", ".join(names[:most]).split()) + more  # on one line, whatever a file calls its tensors
 
 
 class Module:

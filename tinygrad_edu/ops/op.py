@@ -55,6 +55,10 @@ class Op:
     hint: Callable[..., str] | None = None
 
     def __post_init__(self) -> None:
+        if not self.name or not self.name.isprintable():
+            raise ValueError(
+                f"the name of an op is shown in pictures and errors, so it must be printable: {self.name!r}"
+            )
         if self.vjp == () and (self.backward or self.compose):
             raise TypeError(f"{self.name}: backward= and compose= only add to the rules: say what these are with vjp=")
 

@@ -39,7 +39,8 @@ def number(value: Any) -> str:
 
 def write(op: Op, texts: list[tuple[str, int]]) -> tuple[str, int]:
     """The op applied to inputs that are written already: each a text and how tightly it binds, as is the result."""
-    notation = op.notation or f"{op.name}({', '.join(['{}'] * len(texts))})"
+    called = op.name.replace("{", "{{").replace("}", "}}")  # braces mean something in a notation
+    notation = op.notation or f"{called}({', '.join(['{}'] * len(texts))})"
     if notation == "{}":
         return texts[0]
     around = max(signs(notation), default=0)  # 0: inside the parentheses of exp(x) nothing needs another pair
