@@ -15,6 +15,7 @@ PACKAGES = ("tinygrad_edu", "models", "viz")
 FLOORS = [
     ["tinygrad_edu.errors", "tinygrad_edu.files", "tinygrad_edu.random"],
     ["tinygrad_edu.ops"],
+    ["tinygrad_edu.hints"],
     ["tinygrad_edu.autograd"],
     ["tinygrad_edu.origins"],
     ["tinygrad_edu.tensor"],

@@ -394,7 +394,7 @@ def test_results_are_not_written_into_arrays() -> None:
         (lambda: leaf(2, 3).sum(axis=2), ShapeError, ["sum", "axis 2", "(2, 3)"]),
         (lambda: leaf(0, 3).max(axis=0), ShapeError, ["max", "(0, 3)", "nothing to choose"]),
         (lambda: leaf(2, 3)[2], IndexError, ["getitem", "index 2", "(2, 3)"]),
-        (lambda: leaf(2, 3)[0, 0, 0], IndexError, ["getitem", "too many", "(2, 3)"]),
+        (lambda: leaf(2, 3)[0, 0, 0], IndexError, ["getitem", "the index names 3", "(2, 3)"]),
         (lambda: leaf(2).masked_fill(np.ones(2), 0), TypeError, ["masked_fill", "boolean", "mask > 0"]),
         (lambda: te.where(leaf(2), 1.0, 0.0), TypeError, ["where", "boolean", "mask > 0"]),
         (lambda: te.maximum(leaf(2), "text"), TypeError, ["maximum", "str 'text'"]),  # type: ignore[arg-type]
@@ -447,9 +447,9 @@ def test_a_list_is_no_operand_and_never_repeated() -> None:
     [
         (lambda: leaf(2, 3).split(2, axis=1), ShapeError, ["split", "axis 1 of shape (2, 3)", "2 equal parts"]),
         (lambda: leaf(2, 3).split(2, axis=2), ShapeError, ["split", "(2, 3) has no axis 2"]),
-        (lambda: te.stack([leaf(2), leaf(2)], axis=3), ShapeError, ["stack", "(2,) has no axis 3"]),
+        (lambda: te.stack([leaf(2), leaf(2)], axis=3), ShapeError, ["stack", "there is no axis 3", "(2,)"]),
         (lambda: te.stack([leaf(2), leaf(3)]), ShapeError, ["stack", "must be equal", "(2,), (3,)"]),
-        (lambda: te.concatenate(3), TypeError, ["te.concatenate", "list", "int"]),
+        (lambda: te.concatenate(3), TypeError, ["concatenate", "list", "int"]),
         (lambda: leaf(2).astype(complex), TypeError, ["astype", "real numbers"]),
         (lambda: leaf(2).astype("nothing"), TypeError, ["astype", "'nothing'"]),
         (lambda: te.einsum(leaf(2), "i"), TypeError, ["einsum", "subscripts come first"]),

@@ -6,7 +6,7 @@ from tinygrad_edu.autograd import enable_grad, grad, no_grad, sweep
 from tinygrad_edu.capture import capture
 from tinygrad_edu.derivatives import hessian, hvp, jacobian, jvp, vjp
 from tinygrad_edu.doctor import why
-from tinygrad_edu.errors import AnomalyError, FormatError, GraphError, ShapeError
+from tinygrad_edu.errors import AnomalyError, FormatError, GraphError, InputError, OutOfRangeError, ShapeError
 from tinygrad_edu.gradcheck import gradcheck
 from tinygrad_edu.health import health
 from tinygrad_edu.ops.blocks import get_num_threads, set_num_threads
@@ -32,7 +32,9 @@ __all__ = [
     "AnomalyError",
     "FormatError",
     "GraphError",
+    "InputError",
     "Op",
+    "OutOfRangeError",
     "ShapeError",
     "Tensor",
     "apply",

@@ -5,6 +5,14 @@ class ShapeError(ValueError):
     """The inputs of an op do not fit together: names the op, the shapes, the module, and what to do."""
 
 
+class InputError(TypeError):
+    """An input or option has a type or dtype that the op does not compute on: names it, and what to do."""
+
+
+class OutOfRangeError(IndexError):
+    """An index, id or class points outside of what it selects from: names it, and the range."""
+
+
 class GraphError(RuntimeError):
     """A gradient cannot be computed from this graph: names the op, the reason, and what to do."""
 

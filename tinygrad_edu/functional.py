@@ -13,17 +13,23 @@ import numpy as np
 
 from tinygrad_edu import random
 from tinygrad_edu.autograd import effect
-from tinygrad_edu.errors import ShapeError
+from tinygrad_edu.errors import InputError, ShapeError
 from tinygrad_edu.ops import elementwise, fused, linalg
 from tinygrad_edu.ops.movement import Axis
-from tinygrad_edu.tensor import Operand, Tensor, apply
+from tinygrad_edu.tensor import Operand, Tensor, apply, here
 
 Reduction = Literal["mean", "sum", "none"]
 
 
-def _tensor(x: Any) -> Tensor:
+def _tensor(x: Any, name: str) -> Tensor:
     """A tensor stays what it is, anything else becomes a constant."""
-    return x if isinstance(x, Tensor) else Tensor.wrap(_array(x)) if isinstance(x, np.ndarray) else Tensor(x)
+    if isinstance(x, Tensor):
+        return x
+    try:
+        real = isinstance(x, np.ndarray) and x.dtype.kind in "biuf"
+        return Tensor.wrap(_array(x)) if real else Tensor(x)
+    except (InputError, ShapeError) as error:
+        raise type(error)(f"{name}{here()}: {str(error).removeprefix('Tensor: ')}") from None
 
 
 def _array(x: Any) -> np.ndarray:
@@ -105,9 +111,16 @@ def linear(x: Operand, weight: Operand, bias: Operand | None = None) -> Tensor:
 
 def embedding(ids: Any, weight: Tensor) -> Tensor:
     """Row number `id` of weight (V, D) for each id: (...) -> (..., D). ids are integers from 0 to V - 1."""
-    rows = _array(ids)
+    try:
+        rows = _array(ids)
+    except ValueError:
+        raise ShapeError(f"embedding{here()}: the rows of ids have different lengths: pad them to one length") from None
     if rows.dtype.kind not in "iu":
-        raise TypeError(f"embedding: ids must be integers, got {rows.dtype}")
+        got = f"{rows.dtype} {rows.shape}" if rows.dtype.kind in "fbc" else f"{type(ids).__name__} {ids!r:.40}"
+        raise InputError(
+            f"embedding{here()}: ids must be integers, got {got} for a weight of shape {np.shape(weight)}: "
+            "write np.asarray(ids).astype(int)"
+        )
     return apply(fused.embedding, ids if isinstance(ids, Tensor) else rows, weight)
 
 
@@ -120,7 +133,7 @@ def dropout(x: Operand, p: float = 0.5, training: bool = True) -> Tensor:
     """Zero each element with probability p and scale the rest by 1 / (1 - p); nothing when not training."""
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: p is a probability, got {p}")
-    x = _tensor(x)
+    x = _tensor(x, "dropout")
     if not training or p == 0:
         return x
     return apply(fused.dropout, x, draw_kept(x.shape, p), scale=float(1 / (1 - p)) if p < 1 else 0.0)
@@ -147,11 +160,11 @@ def scaled_dot_product_attention(
     A query that may attend to nothing gets zeros, and gives zero gradients.
     Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.2.1.
     """
-    mask = attn_mask if attn_mask is None else _tensor(attn_mask)
+    mask = attn_mask if attn_mask is None else _tensor(attn_mask, "scaled_dot_product_attention")
     if mask is not None and mask.dtype.kind not in "bf":
-        raise TypeError(
-            f"scaled_dot_product_attention: attn_mask must be boolean (True: may attend) or floats (added to the "
-            f"scores), got {mask.dtype}: pass mask.astype(bool) or mask.astype(float)"
+        raise InputError(
+            f"scaled_dot_product_attention{here()}: attn_mask must be boolean (True: may attend) or floats (added "
+            f"to the scores), got {mask.dtype}: pass mask.astype(bool) or mask.astype(float)"
         )
     if dropout_p:
         weights = apply(fused.attention_weights, query, key, mask, is_causal=is_causal)
@@ -195,7 +208,7 @@ def cross_entropy(
         raise ValueError(f'cross_entropy: reduction must be "mean", "sum" or "none", got {reduction!r}')
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing is a share, from 0 to 1, got {label_smoothing}")
-    logits = _tensor(logits)
+    logits = _tensor(logits, "cross_entropy")
     axis = min(1, logits.ndim - 1) if axis is None else axis
     if not -logits.ndim <= axis < logits.ndim:
         raise ShapeError(f"cross_entropy: the logits {logits.shape} have no axis {axis} with the classes")
@@ -204,7 +217,10 @@ def cross_entropy(
     target_array = _array(target)
     if target_array.dtype.kind == "f":
         if target_array.ndim < logits.ndim:
-            raise TypeError(f"cross_entropy: classes are integers, got {target_array.dtype}: write target.astype(int)")
+            raise InputError(
+                f"cross_entropy{here()}: classes are integers, got {target_array.dtype} {target_array.shape} for "
+                f"logits {logits.shape}: write target.astype(int)"
+            )
         _same_shape(logits, target_array, "cross_entropy")
         share = Tensor.wrap(target if isinstance(target, Tensor) else target_array).astype(logits.dtype)
         share = (1 - label_smoothing) * share + label_smoothing / classes
@@ -212,8 +228,9 @@ def cross_entropy(
     if axis != logits.ndim - 1:
         logits = logits.transpose(*(i for i in range(logits.ndim) if i != axis), axis)
     if target_array.dtype.kind not in "iu":
-        raise TypeError(
-            f"cross_entropy: the target must be integers (classes) or floats (probabilities), got {target_array.dtype}"
+        raise InputError(
+            f"cross_entropy{here()}: the target must be integers (classes) or floats (probabilities), got "
+            f"{target_array.dtype} {target_array.shape}: write target.astype(int)"
         )
     if target_array.shape != logits.shape[:-1]:
         raise ShapeError(
@@ -250,7 +267,7 @@ def binary_cross_entropy_with_logits(logits: Operand, target: Operand, reduction
 
 def norm(x: Tensor, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The length of vectors: Euclidean for ord=2 (its gradient at 0 is 0), Σ|x| for 1, max |x| for infinity."""
-    x = _tensor(x)
+    x = _tensor(x, "norm")
     if ord == 2:
         return apply(linalg.norm, x, axis=axis, keepdims=keepdims)
     if ord == 1:

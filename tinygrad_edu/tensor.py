@@ -6,7 +6,6 @@ anything is recorded.
 
 from __future__ import annotations
 
-import contextlib
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
@@ -16,10 +15,11 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from tinygrad_edu import autograd
 from tinygrad_edu.autograd import Scope, changes, clock, effect, state
-from tinygrad_edu.errors import GraphError, ShapeError
+from tinygrad_edu.errors import GraphError, InputError, ShapeError
+from tinygrad_edu.hints import explained
 from tinygrad_edu.ops import elementwise, linalg, movement, reductions
 from tinygrad_edu.ops.movement import Axis
-from tinygrad_edu.ops.op import Op, describe
+from tinygrad_edu.ops.op import Op
 from tinygrad_edu.origins import note_cut
 
 Operand: TypeAlias = "Tensor | np.ndarray | np.generic | float | int | bool"
@@ -295,7 +295,7 @@ class Tensor:
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Ask (or stop asking) for the gradient of this leaf, in place."""
         if requires_grad and self.dtype.kind != "f":
-            raise TypeError(
+            raise InputError(
                 f"only floats have gradients, and this tensor is {self.dtype}: write 1.0 instead of 1, or pass "
                 "dtype=float"
             )
@@ -468,7 +468,7 @@ class Tensor:
         try:
             return apply(elementwise.astype, self, dtype=np.dtype(dtype))
         except TypeError:
-            raise TypeError(f"astype: {dtype!r} is no dtype of real numbers or booleans") from None
+            raise InputError(f"astype: {dtype!r} is no dtype of real numbers or booleans") from None
 
     # Along an axis ---------------------------------------------------------------------------------------------------
 
@@ -668,7 +668,8 @@ def apply(op: Op, *inputs: Any, **options: Any) -> Tensor:
     except (ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
         raise _explained(op, values, options, error) from None
     if kind not in "biuf" or not isinstance(saved, tuple) or len(saved) != len(op.saves):
-        raise TypeError(f"{op.name}: forward must return an array of real numbers, and saved ones {op.saves}")
+        wrong = TypeError(f"forward must return an array of real numbers, and saved ones {op.saves}")
+        raise _explained(op, values, options, wrong)
 
     output = Tensor.wrap(result)
     if needs_grad and state.recording and op.differentiable and kind == "f":
@@ -684,11 +685,17 @@ def _operand(op: Op, x: Any) -> Tensor | float | None:
     """What an op takes besides tensors: an array, which becomes a constant; a Python number or None, which stays."""
     if isinstance(x, (np.ndarray, np.generic)):
         if x.dtype.kind not in "biuf":
-            raise TypeError(f"{op.name}: expected real numbers or booleans, got an array of {x.dtype}")
+            raise InputError(
+                f"{op.name}{here()}: expected real numbers or booleans, got an array of {x.dtype} {x.shape}: "
+                "convert it first, as in x.astype(np.float32)"
+            )
         return Tensor.wrap(np.asarray(x) if isinstance(x, np.ndarray) else x)  # of a subclass, the plain array
     if x is None or isinstance(x, (int, float)):
         return x
-    raise TypeError(f"{op.name}: expected tensors, arrays or numbers, got {type(x).__name__} {x!r:.80}")
+    advice = f": write Tensor({x!r:.60})" if isinstance(x, (list, tuple)) else ": convert it to a Tensor first"
+    raise InputError(
+        f"{op.name}{here()}: expected tensors, arrays or numbers, got {type(x).__name__} {x!r:.60}{advice}"
+    )
 
 
 def binary(op: Op, left: Any, right: Any) -> Tensor:
@@ -696,25 +703,18 @@ def binary(op: Op, left: Any, right: Any) -> Tensor:
     for x in (left, right):
         if not isinstance(x, (Tensor, np.ndarray, np.generic, int, float)):
             if isinstance(x, (list, tuple)):  # Python would try to repeat it
-                raise TypeError(f"a {type(x).__name__} does not compute: write Tensor({x!r:.60})")
+                raise InputError(f"{op.name}: a {type(x).__name__} does not compute: write Tensor({x!r:.60})")
             return NotImplemented  # type: ignore[no-any-return]
     return apply(op, left, right)
 
 
 def _explained(op: Op, values: list[Any], options: dict[str, Any], error: Exception) -> Exception:
-    """NumPy's error in the user's terms: the op, the module, the shapes, and what to do."""
-    hint = ""
-    with contextlib.suppress(AttributeError, TypeError):  # a hint, too, may need arrays
-        hint = op.hint(*values, **options) if op.hint else ""
-    if isinstance(error, AttributeError):
-        plain = any(not isinstance(value, (np.ndarray, np.generic)) for value in values)
-        hint = "expected tensors or arrays throughout" if plain else f"forward must return an array ({error})"
-    where = f" (in {state.scope.path or state.scope.label})" if state.scope is not None else ""
-    got = ", ".join(describe(value) for value in values)
-    message = f"{op.name}{where}: {hint or error} [got {got}]"
-    if type(error) is IndexError:
-        return IndexError(message)
-    return ShapeError(message) if isinstance(error, ValueError) else TypeError(message)  # an AxisError is a ValueError
+    return explained(op, values, options, error, here())
+
+
+def here() -> str:
+    """` (in layers.0)` inside of a module call, as errors show it; else nothing."""
+    return f" (in {state.scope.path or state.scope.label})" if state.scope is not None else ""
 
 
 # What PyTorch calls it -> what NumPy, and so we, call it.
@@ -743,13 +743,13 @@ def _to_array(data: Any, dtype: DTypeLike | None) -> np.ndarray:
     if isinstance(data, Tensor):
         data = data._data
     elif isinstance(data, (list, tuple)) and any(isinstance(x, Tensor) for x in data):
-        raise TypeError("Tensor: a list of tensors is joined with te.stack or te.concatenate, which keep the graph")
+        raise InputError("Tensor: a list of tensors is joined with te.stack or te.concatenate, which keep the graph")
     try:
         array = np.array(data, dtype=dtype)
-    except ValueError as error:
-        raise ShapeError(f"Tensor: the rows have different lengths, or an element is no number ({error})") from None
+    except ValueError:
+        raise ShapeError(f"Tensor: the rows have different lengths, or an element is no number: {data!r:.60}") from None
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"Tensor: expected real numbers or booleans, got {array.dtype} ({data!r:.60})")
+        raise InputError(f"Tensor: expected real numbers or booleans, got {array.dtype} ({data!r:.60})")
     plain = not isinstance(data, (np.ndarray, np.generic))
     return array.astype(np.float32) if plain and dtype is None and array.dtype == np.float64 else array
 
@@ -771,7 +771,7 @@ def _shape(shape: tuple[Any, ...]) -> tuple[int, ...]:
 def _mask(mask: Any, name: str) -> Any:
     array = mask._data if isinstance(mask, Tensor) else np.asarray(mask)
     if array.dtype != bool:
-        raise TypeError(f"{name}: the mask must be boolean, got {array.dtype}: compare first, as in mask > 0")
+        raise InputError(f"{name}{here()}: the mask must be boolean, got {array.dtype}: compare first, as in mask > 0")
     return mask if isinstance(mask, Tensor) else array
 
 
@@ -844,7 +844,7 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
 def _joinable(tensors: Iterable[Any], name: str) -> list[Any]:
     listed = list(tensors) if isinstance(tensors, Iterable) and not isinstance(tensors, Tensor) else []
     if not listed:
-        raise TypeError(f"te.{name} takes a list of at least one tensor, got {type(tensors).__name__}")
+        raise InputError(f"{name}{here()}: takes a list of at least one tensor, got {type(tensors).__name__}")
     return [x if isinstance(x, (Tensor, np.ndarray)) else Tensor(x) for x in listed]
 
 
@@ -901,7 +901,7 @@ def from_dlpack(array: Any) -> Tensor:
 def einsum(subscripts: str, *operands: Any) -> Tensor:
     """Sums of products in Einstein's notation, as np.einsum: `te.einsum("bij,bjk->bik", a, b)`."""
     if not isinstance(subscripts, str):
-        raise TypeError(f'einsum: the subscripts come first, as in "ij,jk->ik"; got {type(subscripts).__name__}')
+        raise InputError(f'einsum: the subscripts come first, as in "ij,jk->ik"; got {type(subscripts).__name__}')
     explicit = linalg.explicit_subscripts(subscripts, [np.ndim(x) for x in operands])
     return apply(linalg.einsum, *operands, subscripts=explicit)
 

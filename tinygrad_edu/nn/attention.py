@@ -22,11 +22,12 @@ import numpy as np
 
 import tinygrad_edu.functional as F
 from tinygrad_edu.autograd import state
+from tinygrad_edu.errors import InputError
 from tinygrad_edu.nn import init
 from tinygrad_edu.nn.layers import Linear
 from tinygrad_edu.nn.module import Module, ModuleList, Parameter
 from tinygrad_edu.ops import fused
-from tinygrad_edu.tensor import Operand, Tensor, apply, concatenate, where
+from tinygrad_edu.tensor import Operand, Tensor, apply, concatenate, here, where
 
 # Where the tokens stand ----------------------------------------------------------------------------------------------
 
@@ -302,9 +303,9 @@ def _as_mask(mask: Operand, like: Tensor) -> Tensor:
     """The mask as a tensor: boolean, or floats in the dtype of the scores."""
     tensor = mask if isinstance(mask, Tensor) else Tensor.wrap(np.asarray(mask))
     if tensor.dtype != bool and tensor.dtype.kind != "f":
-        raise TypeError(
-            f"attention: the mask must be boolean (True: may attend) or floats that are added to the scores, got "
-            f"{tensor.dtype}; for zeros and ones, write mask.astype(bool)"
+        raise InputError(
+            f"attention{here()}: the mask must be boolean (True: may attend) or floats that are added to the scores, "
+            f"got {tensor.dtype}; for zeros and ones, write mask.astype(bool)"
         )
     return tensor if tensor.dtype in (bool, like.dtype) else tensor.astype(like.dtype)
 

@@ -260,6 +260,7 @@ clip: Op = Op(
     lambda x, min, max: np.clip(x, min, max),
     vjp=(lambda g, y, x, min, max: g * equal(x, y),),
     formula=("G ⊙ [x = y]",),
+    hint=lambda x, min, max: broadcast_hint(x, *(bound for bound in (min, max) if bound is not None)),
 )
 
 # Activations ---------------------------------------------------------------------------------------------------------

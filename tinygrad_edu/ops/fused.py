@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_edu.errors import OutOfRangeError
 from tinygrad_edu.ops.blocks import floats, rows, walk
 from tinygrad_edu.ops.elementwise import (
     _erf,
+    broadcast_hint,
     constant,
     divide_or_zero,
     equal,
@@ -345,9 +347,11 @@ layer_norm: Op = Op(
 
 def _within(ids: Any, number: int, name: str, of: str) -> Any:
     """The ids, if all are from 0 to number - 1; NumPy would count negative ones from the end."""
+    if ids.dtype.kind not in "iu":
+        raise TypeError("NumPy would take booleans as a mask")
     if ids.size and not (0 <= ids.min() and ids.max() < number):
         wrong = ids[(ids < 0) | (ids >= number)][0]
-        raise IndexError(f"{name} {wrong} is out of range: there are {number} {of}, from 0 to {number - 1}")
+        raise OutOfRangeError(f"{name} {wrong} is out of range: there are {number} {of}, from 0 to {number - 1}")
     return ids
 
 
@@ -392,6 +396,12 @@ def _cross_entropy_definition(
     return total if reduction == "sum" else total / logits.dtype.type(np.count_nonzero(kept))
 
 
+def _cross_entropy_hint(logits: Any, target: Any, **options: Any) -> str:
+    if target.dtype.kind not in "iu":
+        return f"the target must be integers, got {target.dtype}: write target.astype(int)"
+    return f"for logits (..., C) the target must have the shape (...), got {logits.shape} and {target.shape}"
+
+
 cross_entropy: Op = Op(
     "cross_entropy",
     _cross_entropy,
@@ -402,6 +412,7 @@ cross_entropy: Op = Op(
     formula=("G ⊙ (p − q) / n", ""),
     saves=("(p − q) / n",),
     compose=_cross_entropy_definition,
+    hint=_cross_entropy_hint,
 )
 
 
@@ -433,12 +444,20 @@ binary_cross_entropy_with_logits: Op = Op(
 
 # embedding, dropout --------------------------------------------------------------------------------------------------
 
+
+def _embedding_hint(ids: Any, weight: Any) -> str:
+    if ids.dtype.kind not in "iu":
+        return f"ids must be integers, got {ids.dtype}: write ids.astype(int)"
+    return f"the weight must have one row for each id, (V, D), got shape {weight.shape}"
+
+
 embedding: Op = Op(
     "embedding",
     lambda ids, weight: weight[_within(ids, weight.shape[0], "id", "rows")],
     vjp=(None, lambda g, y, ids, weight: scatter(g, index=ids, shape=weight.shape)),
     formula=("", "scatter(G)"),
     notation="{1}[{0}]",
+    hint=_embedding_hint,
 )
 dropout: Op = Op(  # kept: the mask that was drawn; scale = 1 / (1 - p), so that the expected value stays what it was
     "dropout",
@@ -449,7 +468,12 @@ dropout: Op = Op(  # kept: the mask that was drawn; scale = 1 / (1 - p), so that
 
 # attention: softmax(q kᵀ / √d + mask) v (Vaswani et al. 2017, arXiv:1706.03762, section 3.2.1) -----------------------
 
-width: Op = Op("width", lambda x: np.result_type(x, np.float16).type(x.shape[-1]), notation="d")
+width: Op = Op(
+    "width",
+    lambda x: np.result_type(x, np.float16).type(x.shape[-1]),
+    notation="d",
+    hint=lambda x: "a single number has no last axis to measure",
+)
 
 
 def _scores(q: Any, k: Any, mask: Any, is_causal: bool) -> Any:
@@ -538,10 +562,21 @@ def _attention_backward_block(
 
 
 def _attention_hint(q: Any, k: Any, v: Any, mask: Any, is_causal: bool) -> str:
-    return (
-        f"expected query (..., T, D), key (..., S, D), value (..., S, E) and a mask that broadcasts to (..., T, S); "
-        f"got query {q.shape}, key {k.shape}, value {v.shape}, mask {None if mask is None else mask.shape}"
-    )
+    """What does not fit: the widths, the number of values, or what broadcasts."""
+    named = {"query": q, "key": k, "value": v, "mask": mask}
+    got = ", ".join(f"{name} {x.shape}" for name, x in named.items() if x is not None)
+    expected = "expected query (..., T, D), key (..., S, D), value (..., S, E), mask (..., T, S)"
+    if min(x.ndim for x in (q, k, v) if x is not None) < 2:
+        wrong = "too few axes"
+    elif q.shape[-1] != k.shape[-1]:
+        wrong = f"the width D is {q.shape[-1]} in the query and {k.shape[-1]} in the key"
+    elif v is not None and k.shape[-2] != v.shape[-2]:
+        wrong = f"there are {k.shape[-2]} keys and {v.shape[-2]} values"
+    elif mask is not None and broadcast_hint(mask, np.zeros((*q.shape[:-1], k.shape[-2]))):
+        wrong = f"the mask does not broadcast to (..., {q.shape[-2]}, {k.shape[-2]})"
+    else:
+        wrong = "the leading axes do not broadcast"
+    return f"{wrong}; {expected}, got {got}"
 
 
 attention: Op = Op(
@@ -577,4 +612,5 @@ attention_weights: Op = Op(
     formula=("(y ⊙ (G − Σ G ⊙ y)) · k / √d", "(y ⊙ (G − Σ G ⊙ y))ᵀ · q / √d", "y ⊙ (G − Σ G ⊙ y)"),
     notation="softmax({} · {}ᵀ / √d)",
     compose=lambda q, k, mask, is_causal: softmax(_scores(q, k, mask, is_causal), axis=-1),
+    hint=lambda q, k, mask, is_causal: _attention_hint(q, k, None, mask, is_causal),
 )

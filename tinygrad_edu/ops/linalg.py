@@ -15,6 +15,8 @@ from tinygrad_edu.ops.op import Op, shapes
 
 
 def _matmul_hint(a: Any, b: Any) -> str:
+    if a is None or b is None:
+        return "expected two tensors, got None"
     if not (np.ndim(a) and np.ndim(b)):
         return "a number cannot be multiplied with @: write *"
     inner = a.shape[-1], b.shape[-2] if b.ndim > 1 else b.shape[0]
@@ -125,6 +127,8 @@ def _einsum_rule(g: Any, y: Any, *inputs: Any, subscripts: str, index: int) -> A
 def _einsum_hint(*inputs: Any, subscripts: str) -> str:
     known: dict[str, int] = {}
     terms = subscripts.split("->")[0].split(",")
+    if len(terms) != len(inputs):
+        return f'"{subscripts}" names {len(terms)} operands, got {len(inputs)}'
     for term, x in zip(terms, inputs, strict=True):
         if len(term) != np.ndim(x):
             return f'"{term}" names {len(term)} axes, but its operand has shape {np.shape(x)}'

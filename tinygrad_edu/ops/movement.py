@@ -6,6 +6,7 @@ sum <-> expand, getitem <-> scatter, reshape <-> reshape, transpose <-> transpos
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -57,6 +58,7 @@ expand: Op = Op(
     _expand,
     vjp=(lambda g, y, x, shape, axis, keepdims: sum(g, axis=axis, keepdims=keepdims),),
     formula=("Σ G",),
+    hint=lambda x, shape, axis, keepdims: f"{x.shape} is not {shape} with axis {axis} summed",
 )
 broadcast_to: Op = Op(
     "broadcast_to",
@@ -71,6 +73,7 @@ sum_to: Op = Op(
     vjp=(lambda g, y, x, shape: broadcast_to(g, shape=x.shape),),
     formula=("broadcast_to(G)",),
     notation="Σ {}",
+    hint=lambda x, shape: f"{x.shape} cannot have been broadcast from {shape}",
 )
 
 # Shapes --------------------------------------------------------------------------------------------------------------
@@ -101,6 +104,7 @@ squeeze: Op = Op(
     lambda x, axis: np.squeeze(x, axis),
     vjp=(lambda g, y, x, axis: reshape(g, shape=x.shape),),
     formula=("reshape(G)",),
+    hint=lambda x, axis: f"only axes of length 1 can be removed, axis {axis} of {x.shape} is longer: index it first",
 )
 expand_dims: Op = Op(
     "expand_dims",
@@ -137,9 +141,28 @@ roll: Op = Op(
     lambda x, shift, axis: np.roll(x, shift, axis),
     vjp=(lambda g, y, x, shift, axis: roll(g, shift=_unroll(shift), axis=axis),),
     formula=("roll(G)",),
+    hint=lambda x, shift, axis: f"shift is a whole number, or one for each of the axes {axis}, got {shift!r}",
 )
-tril: Op = Op("tril", lambda x, k: np.tril(x, k), vjp=(lambda g, y, x, k: tril(g, k=k),), formula=("tril(G)",))
-triu: Op = Op("triu", lambda x, k: np.triu(x, k), vjp=(lambda g, y, x, k: triu(g, k=k),), formula=("triu(G)",))
+
+
+def _triangle_hint(x: Any, k: int) -> str:
+    return f"a triangle is part of a matrix, got shape {x.shape}" if x.ndim < 2 else "k must be a whole number"
+
+
+tril: Op = Op(
+    "tril",
+    lambda x, k: np.tril(x, k),
+    vjp=(lambda g, y, x, k: tril(g, k=k),),
+    formula=("tril(G)",),
+    hint=_triangle_hint,
+)
+triu: Op = Op(
+    "triu",
+    lambda x, k: np.triu(x, k),
+    vjp=(lambda g, y, x, k: triu(g, k=k),),
+    formula=("triu(G)",),
+    hint=_triangle_hint,
+)
 
 # getitem <-> scatter: reading some elements, and adding to them ------------------------------------------------------
 
@@ -171,14 +194,67 @@ def is_basic(index: Any) -> bool:
     return all(simple) or (len(parts) == 1 and np.asarray(parts[0]).dtype.kind == "b")
 
 
+def _index_hint(shape: Shape, index: Any) -> str:
+    """Which part of an index does not fit which axis."""
+    parts = list(index) if isinstance(index, tuple) else [index]
+    known = (int, np.integer, slice, type(None), type(Ellipsis))
+    arrays = [part if isinstance(part, known) or part is Ellipsis else np.asarray(part) for part in parts]
+    for part in arrays:
+        if isinstance(part, np.ndarray) and part.dtype.kind not in "biu":
+            return (
+                f"an index is made of whole numbers, slices, None, ... and arrays of whole numbers or booleans, got "
+                f"{part.dtype}: write index.astype(int)"
+            )
+    lengths = [_axes_used(part) for part in arrays]
+    if builtins.sum(lengths) > len(shape):
+        return f"shape {shape} has {len(shape)} axes, the index names {builtins.sum(lengths)}"
+    axis = 0
+    for part, length in zip(arrays, lengths, strict=True):
+        axis = len(shape) - builtins.sum(lengths[arrays.index(Ellipsis) :]) if part is Ellipsis else axis
+        wrong = "" if part is Ellipsis else _misfit(part, axis, shape)
+        if wrong:
+            return wrong
+        axis += length
+    return "the arrays in the index do not broadcast, or what is written does not have the shape of what is selected"
+
+
+def _axes_used(part: Any) -> int:
+    if part is None or part is Ellipsis:
+        return 0
+    return part.ndim if isinstance(part, np.ndarray) and part.dtype == bool else 1
+
+
+def _misfit(part: Any, axis: int, shape: Shape) -> str:
+    if isinstance(part, np.ndarray) and part.dtype == bool:
+        covered = shape[axis : axis + part.ndim]
+        return (
+            "" if part.shape == covered else f"the mask {part.shape} must have the shape of what it covers, {covered}"
+        )
+    if part is None or isinstance(part, slice):
+        return ""
+    numbers, n = np.asarray(part), shape[axis]
+    outside = numbers[(numbers < -n) | (numbers >= n)]
+    if not outside.size:
+        return ""
+    there = f"it has 0 to {n - 1}, or -{n} to -1 counted from the end" if n else "it is empty"
+    return f"index {outside.flat[0]} is out of range for axis {axis} of shape {shape}: {there}"
+
+
 getitem: Op = Op(
     "getitem",
     lambda x, index: x[index],
     vjp=(lambda g, y, x, index: scatter(g, index=index, shape=x.shape),),
     formula=("scatter(G)",),
     notation="{}[…]",
+    hint=lambda x, index: _index_hint(x.shape, index),
 )
-scatter: Op = Op("scatter", _scatter, vjp=(lambda g, y, x, index, shape: getitem(g, index=index),), formula=("G[…]",))
+scatter: Op = Op(
+    "scatter",
+    _scatter,
+    vjp=(lambda g, y, x, index, shape: getitem(g, index=index),),
+    formula=("G[…]",),
+    hint=lambda x, index, shape: _index_hint(shape, index),
+)
 
 
 def _inner(pad_width: Any, shape: Shape) -> tuple[slice, ...]:
@@ -200,12 +276,19 @@ pad: Op = Op(
     lambda x, pad_width, value: np.pad(x, pad_width, constant_values=value),
     vjp=(lambda g, y, x, pad_width, value: getitem(g, index=_inner(pad_width, x.shape)),),
     formula=("G[…]",),
+    hint=lambda x, pad_width, value: (
+        f"pad_width is (before, after), none negative, or one such pair for each of the {x.ndim} axes of {x.shape}, "
+        f"got {pad_width}"
+    ),
 )
 repeat: Op = Op(
     "repeat",
     lambda x, repeats, axis: np.repeat(x, repeats, axis),
     vjp=(lambda g, y, x, repeats, axis: scatter(g, index=_repeat_index(repeats, axis, x.shape), shape=x.shape),),
     formula=("scatter(G)",),
+    hint=lambda x, repeats, axis: (
+        f"repeats is one number, or one for each element along axis {axis} of {x.shape}, none negative, got {repeats}"
+    ),
 )
 
 # Joining: each input gets its own piece of the gradient back ---------------------------------------------------------
@@ -217,14 +300,10 @@ def _piece(axis: int, index: int, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _join_hint(*inputs: Any, axis: int) -> str:
-    if not -inputs[0].ndim <= axis < inputs[0].ndim:
-        return f"shape {inputs[0].shape} has no axis {axis}"
     return f"all shapes must agree but for axis {axis}: {', '.join(str(x.shape) for x in inputs)}"
 
 
 def _stack_hint(*inputs: Any, axis: int) -> str:
-    if all(x.shape == inputs[0].shape for x in inputs):
-        return f"with one more axis, shape {inputs[0].shape} has no axis {axis}"
     return f"all shapes must be equal: {', '.join(str(x.shape) for x in inputs)}"
 
 
