@@ -217,6 +217,7 @@ def _examine(tensor: Tensor, root: Tensor) -> Diagnosis:
         return _not_differentiable(tensor, root)
     case = Case(tensor, root, np.asarray(gradients[tensor]), steps, _strongest(tensor, steps))
     verdict = _verdict(case.gradient)
+    verdict = "tiny" if verdict == "healthy" and _sharp(case) else verdict
     reasons, advice = _CAUSES[verdict](case)
     if verdict not in ("nan", "infinite") and not np.isfinite(root.data).all():
         reasons = [f"but the loss itself is no finite number: {_born_in_forward_pass(root)}", *reasons]
@@ -308,9 +309,13 @@ def _zero(case: Case) -> Found:
 
 
 def _vanished(case: Case) -> Found:
-    sharp = [step for step in case.way if _norm(step.contribution) < 1e-4 * _norm(step.upstream)]
-    reasons = [f"{_at(step)}: {gates.explain(step)}" for step in sharp if gates.explain(step)]
+    reasons = [f"{_at(step)}: {gates.explain(step)}" for step in _sharp(case) if gates.explain(step)]
     return [_change(case, "vanished", "÷"), *reasons], _ADVICE["tiny"]
+
+
+def _sharp(case: Case) -> list[Step]:
+    """The ops that let through no more than rounding errors of what arrives."""
+    return [step for step in case.way if _norm(step.contribution) < 1e-6 * _norm(step.upstream)]
 
 
 def _exploded(case: Case) -> Found:
