@@ -438,3 +438,34 @@ def test_too_many_recordings_are_refused() -> None:
 def test_an_argument_with_a_history_is_refused() -> None:
     with pytest.raises(GraphError, match=r"an argument of <lambda> has a history \(mul"):
         te.capture(lambda x: x.sum())(W * 2)
+
+
+def test_an_optimizer_may_not_move_an_argument_but_a_parameter() -> None:
+    x, parameter = Tensor([1.0], requires_grad=True), nn.Parameter([1.0])
+    optimizer = optim.SGD([x, parameter], lr=0.1)
+
+    @te.capture
+    def step(w: Tensor) -> None:
+        optimizer.zero_grad()
+        (w * w).sum().backward()
+        optimizer.step()
+
+    with pytest.raises(GraphError, match="an optimizer moves an argument"):
+        step(x)
+    for _ in range(4):
+        step(parameter)
+    assert parameter.item() == pytest.approx(0.8**4)
+
+
+def test_another_model_in_the_same_place_is_recorded_anew() -> None:
+    def forward(x: Any) -> Tensor:
+        return model(x)
+
+    model = nn.Linear(2, 2)
+    captured = te.capture(forward)
+    x = np.ones((1, 2), np.float32)
+    for _ in range(3):
+        captured(x)
+    model = nn.Linear(2, 2)
+    for _ in range(3):
+        assert plain(captured(x)) == plain(forward(x))

@@ -9,24 +9,27 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 import random as python_random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from tinygrad_edu import random
 from tinygrad_edu.autograd import describe, state
-from tinygrad_edu.errors import GraphError
+from tinygrad_edu.errors import GraphError, InputError, OutOfRangeError, ShapeError
 from tinygrad_edu.functional import draw_kept
-from tinygrad_edu.nn.module import Module
+from tinygrad_edu.nn.module import Module, Parameter
+from tinygrad_edu.optim import Optimizer
 from tinygrad_edu.program import Call, compile_program
 from tinygrad_edu.recorder import Argument, Recorder, map_tree, refuse
 from tinygrad_edu.tensor import Tensor
 
 AnyStep = TypeVar("AnyStep", bound=Callable[..., Any])
 MOST = 16  # how many times a step is recorded
+_KNOWN_ERRORS = (IndexError, TypeError, ValueError, InputError, OutOfRangeError, ShapeError)
 _SETTINGS = (bool, int, float, str, type(None))
 
 
@@ -80,11 +83,12 @@ class _Captured:
         if state.watchers:  # somebody wants to see every op, such as anomaly mode or another capture
             return self.step(*args, **kwargs)
         with self.lock:
-            kind = (_kind(args), _kind(kwargs), state.recording)
+            given: list[Any] = []
+            kind = state.recording, _kind((args, kwargs) if kwargs else args, given)
             recording = self.recordings.get(kind)
             if recording is None or not recording.holds():
                 recording = self.recordings[kind] = self._new_recording(args, kwargs)
-            return recording(args, kwargs)
+            return recording(given)
 
     def _new_recording(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Recording:
         self.number += 1
@@ -100,19 +104,25 @@ class _Captured:
         return "\n".join(recording.source for recording in self.recordings.values())
 
 
-def _kind(tree: Any) -> Any:
-    """What the arguments of two calls must agree in to run the same program."""
+def _kind(tree: Any, arrays: list[Any]) -> Any:
+    """What the arguments of two calls must agree in to run the same program; collects the arrays among them."""
     if isinstance(tree, np.ndarray):
-        return tree.shape, tree.dtype, tree.flags.c_contiguous, tree.flags.f_contiguous
-    if isinstance(tree, Tensor):
-        return type(tree), _kind(np.asarray(tree._data)), tree.requires_grad
-    if isinstance(tree, (tuple, list)):
-        return type(tree), tuple([_kind(item) for item in tree])
-    if isinstance(tree, dict):
-        return tuple([(key, _kind(item)) for key, item in tree.items()])
-    if isinstance(tree, np.generic):
-        return tree.dtype
+        arrays.append(tree)
+        return tree.shape, tree.dtype, tree.strides
+    if isinstance(tree, tuple):
+        return tuple([_kind(item, arrays) for item in tree])
+    if isinstance(tree, (list, dict)):
+        items = list(tree.items()) if isinstance(tree, dict) else tree
+        return type(tree), tuple([_kind(item, arrays) for item in items])
+    if _is_array(tree):
+        arrays.append(tree)
+        return type(tree), tree.shape, tree.dtype, getattr(tree, "requires_grad", None)
     return (type(tree), repr(tree)) if isinstance(tree, _SETTINGS) else id(tree)
+
+
+def _is_array(x: Any) -> bool:
+    """Whether an argument may have other elements at each call. A parameter, which optimizers know, is one thing."""
+    return isinstance(x, (np.ndarray, np.generic, Tensor)) and not isinstance(x, Parameter)
 
 
 class _Recording:
@@ -120,7 +130,7 @@ class _Recording:
 
     def __init__(self, step: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.step, self.name, self.source = step, name, ""
-        self.given = [x for x in _leaves((args, kwargs)) if not _is_array(x)]  # so that their ids stay theirs
+        self.given = args, kwargs  # so that nothing else gets the id of one of them
         self.stand_ins: list[tuple[Any, np.ndarray]] = []
         self.arguments = map_tree((args, kwargs), self._stand_in)
         self.surroundings: _Surroundings | None = None
@@ -150,20 +160,20 @@ class _Recording:
         """Whether all that was taken for a constant is still as it was."""
         return self.surroundings is None or self.surroundings.hold()
 
-    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        given = [x for x in _leaves((args, kwargs)) if _is_array(x)]
+    def __call__(self, given: list[Any]) -> Any:
+        tensors = []
         for (stand_in, array), x in zip(self.stand_ins, given, strict=True):
-            np.copyto(array, getattr(x, "_data", x))
             if isinstance(x, Tensor):
-                stand_in._grad = x._grad
+                tensors.append((stand_in, x))
+                stand_in._grad, x = x._grad, x._data
+            np.copyto(array, x)
         try:
-            return self._watch() if self.program is None else self._replay(self.program)
+            return self._watch(tensors) if self.program is None else self._replay(self.program)
         finally:
-            for (stand_in, _), x in zip(self.stand_ins, given, strict=True):
-                if isinstance(x, Tensor):
-                    x._grad = stand_in._grad
+            for stand_in, x in tensors:
+                x._grad = stand_in._grad
 
-    def _watch(self) -> Any:
+    def _watch(self, tensors: Sequence[tuple[Tensor, Tensor]]) -> Any:
         """Run the step itself, and write down what it does."""
         recorder, (args, kwargs) = Recorder([array for _, array in self.stand_ins]), self.arguments
         before, chance = _Surroundings(self.step), _Chance()
@@ -171,6 +181,7 @@ class _Recording:
             result = self.step(*args, **kwargs)
             recorder.result = map_tree(result, recorder.returned)
         before.refuse_changes()
+        _refuse_optimized([x for _, x in tensors], recorder.calls)
         chance.refuse_other_draws(recorder.calls)
         if self.first is None:
             self.first = recorder
@@ -186,24 +197,19 @@ class _Recording:
             tensor._grad = None  # the step would have made a new one
         try:
             return program()
-        except (IndexError, ValueError, TypeError) as error:
-            trace = error.__traceback__ and error.__traceback__.tb_next
-            where = (
-                self.names[trace.tb_lineno - 2] if trace and type(error) in (IndexError, ValueError, TypeError) else ""
-            )
-            if not where:
+        except _KNOWN_ERRORS as error:
+            line = error.__traceback__ and error.__traceback__.tb_next
+            if line is None or type(error) not in _KNOWN_ERRORS:
                 raise
-            raise type(error)(f"{where}: {error}") from None
+            raise type(error)(f"{self.names[line.tb_lineno - 2]}: {error}") from None  # which op it was
 
 
-def _is_array(x: Any) -> bool:
-    return isinstance(x, (Tensor, np.ndarray, np.generic))
-
-
-def _leaves(tree: Any) -> list[Any]:
-    if isinstance(tree, (tuple, list)):
-        return [leaf for item in tree for leaf in _leaves(item)]
-    return _leaves(list(tree.values())) if isinstance(tree, dict) else [tree]
+def _refuse_optimized(arguments: Sequence[Tensor], calls: Sequence[Call]) -> None:
+    """Raise if an optimizer within the step moves an argument: it would not see the gradients of the stand-in."""
+    optimizers = [call.args[0] for call in calls if call.args and isinstance(call.args[0], Optimizer)]
+    moved = {id(p) for optimizer in optimizers for group in optimizer.groups for p in group["params"]}
+    if any(id(x) in moved for x in arguments):
+        refuse("an optimizer moves an argument of the step", "Make it an nn.Parameter, or take it from outside")
 
 
 def _without_history(x: Any, recorder: Recorder) -> Any:
@@ -217,26 +223,23 @@ def _without_history(x: Any, recorder: Recorder) -> Any:
 
 
 class _Surroundings:
-    """The numbers a step finds around it: in its closure, in the modules it calls, in what it takes gradients of."""
+    """What a step finds around it: in its closure and globals, in the modules it calls, in its parameters."""
 
-    def __init__(self, step: Callable[..., Any], modules: Any = (), leaves: Any = ()) -> None:
-        function = inspect.unwrap(step)
-        function = getattr(function, "__func__", function)
+    def __init__(self, step: Callable[..., Any], modules: Iterable[Any] = (), leaves: Iterable[Tensor] = ()) -> None:
+        function = getattr(step, "__func__", step)
         code = getattr(function, "__code__", None)
-        self.cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True)) if code else {}
+        cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True)) if code else {}
+        self.cells = {name: cell for name, cell in cells.items() if _filled(cell)}
         self.globals = getattr(function, "__globals__", {})
-        self.names = [name for name in code.co_names if name in self.globals] if code else []
-        self.owner = getattr(step, "__self__", None)
+        self.names = [name for name in _names(code) if name in self.globals] if code else []
+        self.owner = getattr(getattr(step, "__self__", None), "__dict__", {})
         self.modules, self.leaves = list(modules), list(leaves)
-        self.numbers, self.flags, self.settings = self._numbers(), self._flags(), self._settings()
+        self.things, self.flags, self.settings = self._things(), self._flags(), self._settings()
         self.counted = Module._settings
 
-    def _numbers(self) -> dict[str, Any]:
-        found = {name: cell.cell_contents for name, cell in self.cells.items() if _filled(cell)}
-        found.update((name, self.globals.get(name)) for name in self.names)
-        if self.owner is not None:
-            found.update((f"self.{name}", value) for name, value in getattr(self.owner, "__dict__", {}).items())
-        return {name: value for name, value in found.items() if isinstance(value, _SETTINGS)}
+    def _things(self) -> list[Any]:
+        contents = [cell.cell_contents for cell in self.cells.values()]
+        return contents + [self.globals.get(name) for name in self.names] + list(self.owner.values())
 
     def _flags(self) -> list[bool]:
         return [leaf.requires_grad for leaf in self.leaves]
@@ -247,7 +250,10 @@ class _Surroundings:
 
     def hold(self) -> bool:
         """Whether they are still the same."""
-        if self.numbers != self._numbers() or self.flags != self._flags():
+        things = self._things()
+        if not all(map(operator.is_, things, self.things)) and self._changed(things):
+            return False
+        if self.flags != self._flags():
             return False
         if self.counted != Module._settings:  # some module got an attribute
             if self.settings != self._settings():
@@ -255,10 +261,14 @@ class _Surroundings:
             self.counted = Module._settings
         return True
 
+    def _changed(self, things: list[Any]) -> list[str]:
+        names = [*self.cells, *self.names, *(f"self.{name}" for name in self.owner)]
+        pairs = zip(names, things, self.things, strict=False)
+        return [name for name, x, y in pairs if x is not y and not (isinstance(x, _SETTINGS) and repr(x) == repr(y))]
+
     def refuse_changes(self) -> None:
         """Raise if the step has changed one of them itself."""
-        now = self._numbers()
-        changed = sorted(name for name in {*now, *self.numbers} if now.get(name) != self.numbers.get(name))
+        changed = self._changed(self._things())
         if changed:
             refuse(f"the step changes {', '.join(changed)}", "Do it outside of the step")
 
@@ -266,8 +276,14 @@ class _Surroundings:
 def _filled(cell: Any) -> bool:
     try:
         return cell.cell_contents is not cell
-    except ValueError:  # not yet
+    except ValueError:  # what it will hold is not there yet
         return False
+
+
+def _names(code: Any) -> set[str]:
+    """The global names that a function uses, and those within it."""
+    inner = (_names(each) for each in code.co_consts if inspect.iscode(each))
+    return set(code.co_names).union(*inner)
 
 
 class _Chance:
