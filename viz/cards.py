@@ -11,6 +11,7 @@ from viz.derivation import Derivation, Factor
 from viz.figures import caption, gate_picture, legend, picture
 from viz.frame import assemble, docked, edge_hint, line, outlets, strip, warning, warnings
 from viz.html import cell, row, run, table
+from viz.looks import Look, gradient_look, kept_weights, value_look, weights_look
 from viz.palette import FORMULA, NAME, NOTE, NUMBER, RULE, TITLE, Palette, Style
 from viz.parts import Card, Edge, Trace, View
 from viz.text import FEW
@@ -222,26 +223,40 @@ def _pictures(card: Card, style: Style) -> str:
     """Value and gradient side by side, with their norms; without a gradient, the reason."""
     p = style.palette
     label, shown = _gradient_texts(card)
-    columns = [_figure("value", card.value, p.value, style, f"v-{card.id}")]
+    look = value_look(card)
+    figures = [_figure("value", card.value, p.value, style, f"v-{card.id}", look)]
     if card.gradient is not None:
-        columns.append(_figure(label, card.gradient, p.gradient, style, f"g-{card.id}"))
-        columns.insert(1, (cell(width=8),) * 3)
+        figures.append(_figure(label, card.gradient, p.gradient, style, f"g-{card.id}", gradient_look(look)))
     gates = [edge.gate for edge in card.inputs if edge.gate is not None]
     if gates and style.detailed and gates[0].size > FEW:
-        columns += [(cell(width=8),) * 3, _gate(gates[0], card, style)]
-    rows = [row(*line) for line in zip(*columns, strict=True)]
+        figures.append(_gate(gates[0], card, style))
+    under = []  # squares, one for each head, have a row of their own
+    if look.heads and style.detailed:
+        figures, under = [], figures
+    weights = kept_weights(card)
+    if weights is not None and style.detailed:
+        words = "attention weights: row = query, column = key"
+        under.append(_figure(words, weights, p.value, style, f"w-{card.id}", weights_look(weights)))
+    rows = [row(cell(_side_by_side(part))) for part in (figures, *([one] for one in under)) if part]
     if card.gradient is None:
         rows.append(row(cell(run(f"gradient: {shown}", NOTE, p.muted), id=f"g-{card.id}")))
-    return table(*rows, cellpadding=2)
+    return table(*rows)
 
 
-def _figure(label: str, array: Any, color: str, style: Style, identity: str) -> tuple[str, str, str]:
+def _side_by_side(figures: list[tuple[str, str, str]]) -> str:
+    """Figures beside each other, a gap between them."""
+    columns = [column for figure in figures for column in ((cell(width=8),) * 3, figure)][1:]
+    return table(*(row(*line) for line in zip(*columns, strict=True)), cellpadding=2)
+
+
+def _figure(label: str, array: Any, color: str, style: Style, identity: str, look: Look) -> tuple[str, str, str]:
     """A tensor: what it is, its picture, its norm. Three cells under each other."""
     hint = text.statistics(array)
+    below = run(caption(array, style, look), NOTE, color, mono=True)
     return (
         cell(run(label, NOTE, style.palette.muted)),
-        cell(picture(array, color, style), id=identity, tooltip=hint),
-        cell(run(caption(array, style), NOTE, color, mono=True), id=f"n{identity}", tooltip=hint),
+        cell(picture(array, color, style, look), id=identity, tooltip=hint),
+        cell(below, id=f"n{identity}", tooltip=hint),
     )
 
 

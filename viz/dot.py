@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from viz.cards import derivation_card, leaf_card, op_card, title
 from viz.folded import ENTRIES, fold_card, fold_hint
 from viz.frame import SHOWN_USES, alias_card, link_hint
@@ -12,8 +14,8 @@ from viz.palette import FORMULA, NOTE, SANS, Palette, Style
 from viz.parts import Call, Card, Fold, Link, View
 from viz.render import load_graphviz
 from viz.signs import clipped
+from viz.text import FEW, printable, size, statistics
 from viz.text import name as readable
-from viz.text import printable, size, statistics
 
 _LONGEST_HINT = 2000  # characters: Graphviz reads no text of more than 16 kB
 DETAILED = 60  # up to so many cards, heat maps and two lines per link
@@ -22,7 +24,7 @@ DETAILED = 60  # up to so many cards, heat maps and two lines per link
 def dot(view: View, *, direction: str, palette: Palette, heading: str) -> str:
     """The DOT source of a view. Equal graphs give equal sources."""
     graphviz = load_graphviz()
-    style = Style(palette, down=direction == "TB", detailed=len(view.nodes) <= DETAILED)
+    style = Style(palette, down=direction == "TB", detailed=len(view.nodes) <= DETAILED, cells=_resolution(view))
     p = style.palette
     digraph = graphviz.Digraph(
         "tinygrad_edu",
@@ -54,6 +56,12 @@ def dot(view: View, *, direction: str, palette: Palette, heading: str) -> str:
         _add_derivation(digraph, view, style)
     clusters.close()
     return str(digraph.source)
+
+
+def _resolution(view: View) -> int:
+    """Coarser heat maps where there are many: in an SVG, each cell takes a hundred bytes."""
+    large = sum(isinstance(node, Card) and np.size(node.value) > FEW for node in view.nodes)
+    return 16 if large <= 20 else 12 if large <= 35 else 8
 
 
 def _add_node(graph: Any, node: Card | Fold, view: View, style: Style) -> None:

@@ -9,41 +9,85 @@ import numpy as np
 
 from viz import text
 from viz.html import cell, row, run, table
+from viz.looks import PLAIN, Look
 from viz.palette import NOTE, Palette, Style, mix, shade
 from viz.text import FEW
 
-POOLED = 16  # a heat map has at most so many rows and columns
 _PER_LINE = 4
+_HEADS, _HEADS_PER_ROW = 12, 4  # so many squares are drawn at most
+_ROOM, _ROOM_OF_HEAD = 112, 80  # points that a heat map may be high and wide
 
 
-def picture(array: Any, color: str, style: Style) -> str:
+def picture(array: Any, color: str, style: Style, look: Look = PLAIN) -> str:
     """Few elements as numbers, more as a heat map."""
     array = np.asarray(array)
     if array.size == 0:
         return run("empty", NOTE, style.palette.muted)
-    matrix = array.reshape(-1, array.shape[-1] if array.ndim else 1)
     if array.size <= FEW:
-        return _grid(matrix, color)
+        return _grid(_matrix(array), color)
     if not style.detailed:
         return run(f"min {text.number(array.min())}  max {text.number(array.max())}", NOTE, color, mono=True)
-    matrix = _pool(matrix)
-    finite = np.abs(matrix[np.isfinite(matrix)])
+    finite = np.abs(array[np.isfinite(array)])
+    if not look.heads:
+        return _heat_map(_matrix(array), _masked(array, look), None, color, style, look)
     scale = float(finite.max(initial=0.0)) or 1.0
+    return _heads(array, scale, color, style, look)
+
+
+def _matrix(array: np.ndarray) -> np.ndarray:
+    return array.reshape(-1, array.shape[-1] if array.ndim else 1)
+
+
+def _masked(array: np.ndarray, look: Look) -> np.ndarray:
+    return np.zeros(_matrix(array).shape, bool) if look.masked is None else _matrix(look.masked)
+
+
+def _heat_map(matrix: np.ndarray, masked: np.ndarray, scale: float | None, color: str, style: Style, look: Look) -> str:
+    """A square for each block of cells: grey where all of it is masked, else the mean of what is not."""
     p = style.palette
-    return _squares([[shade(p, x / scale) if np.isfinite(x) else p.warning for x in line] for line in matrix], color)
+    covered = _pool(masked, style)
+    means = _pool(np.where(masked, 0, matrix), style) / np.where(covered < 1, 1 - covered, 1)
+    finite = np.abs(means[np.isfinite(means)])
+    largest = scale or float(finite.max(initial=0.0)) or 1.0
+
+    def colour(x: float, grey: float) -> str:
+        if grey == 1:
+            return p.masked
+        if not np.isfinite(x):
+            return p.warning
+        return mix(p.zero, p.weight, min(x / largest, 1)) if look.weights else shade(p, x / largest)
+
+    room = _ROOM_OF_HEAD if look.heads else _ROOM
+    return _squares([[colour(x, grey) for x, grey in zip(*lines)] for lines in zip(means, covered)], color, room)
+
+
+def _heads(array: np.ndarray, scale: float, color: str, style: Style, look: Look) -> str:
+    """A heat map for each leading index, all on one scale."""
+    p, lead = style.palette, array.shape[:-2]
+    indices = list(np.ndindex(lead))
+    cells = []
+    for index in indices[:_HEADS]:
+        masked = np.zeros(array.shape[-2:], bool) if look.masked is None else look.masked[index]
+        shown = _heat_map(array[index], masked, scale, color, style, look)
+        name = " ".join(map(str, index if lead[0] > 1 or len(lead) == 1 else index[1:]))
+        cells.append(cell(table(row(cell(run(name, NOTE, p.muted))), row(cell(shown)))))
+    rows = [row(*cells[start : start + _HEADS_PER_ROW]) for start in range(0, len(cells), _HEADS_PER_ROW)]
+    if len(indices) > _HEADS:
+        rows.append(row(cell(run(f"and {len(indices) - _HEADS} more", NOTE, p.muted), colspan=_HEADS_PER_ROW)))
+    return table(*rows, cellspacing=6)
 
 
 def gate_picture(gate: np.ndarray, style: Style) -> str:
     """Which elements of a tensor pass (light) and which do not (dark)."""
     p = style.palette
-    matrix = _pool(gate.reshape(-1, gate.shape[-1]))
-    return _squares([[mix(p.closed, p.open, share) for share in line] for line in matrix], p.border)
+    shares = _pool(_matrix(gate), style)
+    return _squares([[mix(p.closed, p.open, share) for share in line] for line in shares], p.border, _ROOM)
 
 
-def _squares(colors: list[list[str]], frame: str) -> str:
+def _squares(colors: list[list[str]], frame: str, room: int) -> str:
     """A heat map: one square for each colour."""
     height, width = len(colors), len(colors[0])
-    side = max(7, min(14, 112 // max(height, width)))
+    side = max(room // 16, min(room // 8, room // max(height, width)))
     rows = (row(*(cell(fixedsize="true", width=side, height=side, bgcolor=x) for x in line)) for line in colors)
     size = {"width": width * side + 2, "height": height * side + 2}
     return table(*rows, border=1, color=frame, fixedsize="true", **size)
@@ -65,27 +109,34 @@ def _grid(matrix: np.ndarray, color: str) -> str:
     return table(*rows, border=1, color=color, cellpadding=2, fixedsize="true", **size)
 
 
-def _pool(matrix: np.ndarray) -> np.ndarray:
-    """Block means, at most 16 x 16 of them."""
+def _pool(matrix: np.ndarray, style: Style) -> np.ndarray:
+    """Block means, no more of them along an axis than the style has."""
     for axis in (0, 1):
         length = matrix.shape[axis]
-        if length > POOLED:
-            starts = np.arange(POOLED + 1) * length // POOLED
+        if length > style.cells:
+            starts = np.arange(style.cells + 1) * length // style.cells
             blocks = (matrix.take(range(*ends), axis) for ends in pairwise(starts))
             matrix = np.stack([block.mean(axis, dtype=np.float64) for block in blocks], axis)
     return matrix
 
 
-def caption(array: Any, style: Style) -> str:
-    """What stands under a picture: the norm of real numbers, and how many elements share a cell of it."""
+def caption(array: Any, style: Style, look: Look = PLAIN) -> str:
+    """What stands under a picture: the norm of real numbers, and how its cells are to be read."""
     array = np.asarray(array)
     if array.size == 0:
         return ""
-    rows, columns = array.size // array.shape[-1], array.shape[-1]
-    pooled = style.detailed and array.size > FEW and max(rows, columns) > POOLED
-    means = f"  {min(rows, POOLED)} × {min(columns, POOLED)} block means" if pooled else ""
-    norm = f"norm {text.number(text.norm(array))}" if array.dtype.kind == "f" else ""  # class numbers have none
-    return (norm + means).strip()
+    words = [f"norm {text.number(text.norm(array))}"] if array.dtype.kind == "f" else []  # class numbers have none
+    if array.size <= FEW or not style.detailed:
+        return " ".join(words)
+    *lead, columns = array.shape
+    rows = lead[-1] if look.heads else array.size // columns
+    if look.masked is not None:
+        words = [f"norm {text.number(text.norm(np.where(look.masked, 0, array)))}, grey: masked"]
+    if sum(length > 1 for length in lead) > 1 and not look.heads:
+        words.append(f"{rows} rows")
+    if max(rows, columns) > style.cells:
+        words.append(f"{min(rows, style.cells)} × {min(columns, style.cells)} block means")
+    return "  ".join(words)
 
 
 def legend(p: Palette) -> str:

@@ -33,6 +33,7 @@ class Palette:
     open: str = "#f7f7f7"
     closed: str = "#1f2934"
     positive: str = "#1b7837"
+    weight: str = "#00568c"  # shares, such as attention weights: from zero to this
 
 
 LIGHT = Palette(
@@ -87,6 +88,7 @@ class Style:
     palette: Palette
     down: bool  # values flow down; else to the right
     detailed: bool  # heat maps and two lines per link; a large graph has summaries and one line
+    cells: int = 16  # a heat map has at most so many rows and columns
 
 
 def shade(palette: Palette, share: float) -> str:
