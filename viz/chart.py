@@ -9,7 +9,7 @@ import contextlib
 import re
 import warnings
 from collections.abc import Callable, Iterator
-from functools import cache, cached_property
+from functools import cached_property
 from io import BytesIO
 from typing import Any
 
@@ -19,6 +19,7 @@ from viz.palette import DARK, FORMULA, LIGHT, RULE, SANS, THEMES, TITLE, Palette
 from viz.picture import Picture, labelled
 from viz.render import INSTALL, MissingEngineError
 from viz.text import printable
+from viz.themes import pairs
 
 FONT = "DejaVu Sans"  # comes with matplotlib: texts are measured alike everywhere, and it is wider than most
 _MARGIN = 0.16  # inches around everything
@@ -185,7 +186,7 @@ def _adapting(source: str) -> str:
     source = re.sub(r'(<path id="m[^"]*" d="[^"]*" style=")stroke: #\w+', r"\1", source)
     rules = [
         f'.chart [style*="{part}: {light}"] {{ {part}: {dark} !important }}'
-        for light, dark in _pairs().items()
+        for light, dark in pairs().items()
         for part in ("fill", "stroke")
         if f"{part}: {light}" in source
     ]
@@ -195,11 +196,3 @@ def _adapting(source: str) -> str:
     sheet = f"{hidden.format('dark')}\n@media (prefers-color-scheme: dark) {{\n{dark_sheet}\n}}"
     styled = source.replace("</title>", f"</title>\n<style>\n{sheet}\n</style>", 1)
     return styled.replace("<svg", '<svg class="chart"', 1)
-
-
-@cache
-def _pairs() -> dict[str, str]:
-    """The colours that charts are drawn in: of the light palette, and of the dark one in the same role."""
-    roles = ("paper", "ink", "muted", "border", "value", "gradient")
-    light, dark = ([getattr(p, role) for role in roles] + list(p.categories) for p in (LIGHT, DARK))
-    return dict(zip(light, dark, strict=True))

@@ -29,5 +29,5 @@ def pairs() -> dict[str, str]:
 
 
 def _colours(palette: Palette) -> list[str]:
-    roles = (getattr(palette, field.name) for field in fields(palette) if field.name != "categories")
+    roles = (getattr(palette, field.name) for field in fields(palette))
     return [colour for role in roles for colour in (role if isinstance(role, tuple) else (role,))]

@@ -107,8 +107,20 @@ def masked_softmax() -> None:
     viz.draw(loss, names=locals()).save("masked_softmax.svg")
 
 
-def attention_block() -> None:
-    """Attention, opened. The rest of the block stays folded."""
+def attention_head() -> None:
+    """One attention head, opened. Each token weighs the tokens before it; what is masked gets no weight."""
+    te.manual_seed(0)
+    head = nn.SelfAttention(embed_dim=8, head_dim=4, bias=False)
+    x = Tensor(np.random.default_rng(0).normal(size=(5, 8)).astype(np.float32), requires_grad=True)
+    y = head(x, is_causal=True)  # (T, E) -> (T, D)
+    loss = F.mse_loss(y, np.zeros((5, 4), dtype=np.float32))
+    loss.backward(retain_grads=True)
+
+    viz.draw(loss, names=locals(), title="One attention head, backwards").save("attention_head.svg")
+
+
+def block() -> None:
+    """A transformer block. Attention is opened down to its modules, the rest stays folded."""
     from models.transformer import Block, TransformerConfig
 
     te.manual_seed(0)
@@ -119,7 +131,7 @@ def attention_block() -> None:
     loss.backward(retain_grads=True)
 
     title = "One transformer block: T = 8, E = 32, 4 heads"
-    viz.draw(loss, names=locals(), depth=1, expand=["attention"], title=title).save("attention_block.svg")
+    viz.draw(loss, names=locals(), depth=1, expand=["attention"], title=title).save("block.svg")
 
 
 def folded_stack() -> None:
@@ -138,12 +150,37 @@ def folded_stack() -> None:
 
 def double_backward() -> None:
     """The backward pass, backwards. With create_graph=True a gradient has a graph of its own, as anything else has."""
-    x = Parameter(2.0)
-    y = x**3
-    (slope,) = te.grad(y, [x], create_graph=True)  # 3 x²
-    slope.backward()  # 6 x
+    x = Parameter(3.0)
+    y = x * x
+    (slope,) = te.grad(y, [x], create_graph=True)  # 2 x
+    slope.backward()  # 2
 
-    viz.draw(slope, names=locals(), title="The derivative of the derivative of x³").save("double_backward.svg")
+    viz.draw(slope, names=locals(), title="The derivative of the derivative of x²").save("double_backward.svg")
+
+
+def dead_relu() -> None:
+    """Dead units. A unit that no example opens learns nothing; the picture says so, with a sign and in words."""
+    te.manual_seed(0)
+    layer = nn.Linear(3, 12)
+    layer.bias.data[:4] -= 5  # four units that nothing will open
+    x = Tensor(np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32))
+    h = layer(x).relu()  # (6, 3) -> (6, 12)
+    loss = (h * h).mean()
+    loss.backward(retain_grads=True)
+
+    viz.draw(loss, names=locals()).save("dead_relu.svg")
+
+
+def first_nan() -> None:
+    """Where a NaN was born. Only the op that made it is flagged, not all those that it spoiled."""
+    x = Parameter(np.array([5.0, 2.0, 0.25]))
+    with np.errstate(invalid="ignore"):  # NumPy would warn
+        root = (x - 1.0).sqrt()  # of 0.25 - 1
+    y = 2.0 * root
+    loss = y.sum()
+    loss.backward(retain_grads=True)
+
+    viz.draw(loss, names=locals()).save("first_nan.svg")
 
 
 # Charts: a transformer learns to write ------------------------------------------------------------------------------
@@ -217,7 +254,8 @@ def decision_boundary() -> None:
 SECTIONS: dict[str, list[Callable[[], None]]] = {
     "Number by number": [neuron, fan_out, diamond, double_backward],
     "Tensors": [broadcasting, masked_softmax],
-    "Models": [mlp, attention_block, folded_stack],
+    "Models": [mlp, attention_head, block, folded_stack],
+    "What went wrong": [dead_relu, first_nan],
     "What a model has learned": [loss_curves, attention, next_tokens, embeddings, positions, decision_boundary],
 }
 SHARED = {"What a model has learned": trained}  # code that several pictures of a section use
