@@ -6,17 +6,19 @@ charts show what is in a model. All pictures can be saved, are shown by notebook
 """
 
 from viz.chart import Chart
-from viz.drawing import Drawing, draw
+from viz.drawing import Drawing, draw, steps
 from viz.explain import explain
 from viz.language import attention, embeddings, next_tokens, positions
 from viz.learning import decision_boundary, loss_curves, predictions
 from viz.render import MissingEngineError
+from viz.stepper import Steps
 from viz.tree import tree
 
 __all__ = [
     "Chart",
     "Drawing",
     "MissingEngineError",
+    "Steps",
     "attention",
     "decision_boundary",
     "draw",
@@ -26,5 +28,6 @@ __all__ = [
     "next_tokens",
     "positions",
     "predictions",
+    "steps",
     "tree",
 ]

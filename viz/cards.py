@@ -63,7 +63,8 @@ def leaf_card(card: Card, view: View, style: Style) -> str:
 def seed_strip(trace: Trace, p: Palette) -> str:
     """Where the backward pass starts."""
     seed = run(f"backward starts here:   {trace.seed}", NUMBER, p.gradient)
-    return table(row(cell(seed, cellpadding=5, id=f"seed-{trace.root.id}", tooltip=trace.seed)), bgcolor=p.seed)
+    look = {"bgcolor": p.seed, "id": f"seed-{trace.root.id}", "tooltip": trace.seed}
+    return table(row(cell(seed, cellpadding=5, **look)))
 
 
 def title(view: View, heading: str, style: Style) -> str:

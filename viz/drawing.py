@@ -11,48 +11,23 @@ from typing import Any
 
 from tinygrad_edu.autograd import Scope
 from tinygrad_edu.tensor import Tensor
+from viz.captions import LANGUAGES
 from viz.dot import dot
 from viz.flags import find_flags
-from viz.fold import fold
+from viz.fold import Folding
 from viz.names import chosen
-from viz.palette import DARK, LIGHT, THEMES
-from viz.parts import Card, Fold, View
+from viz.palette import LIGHT, THEMES
+from viz.parts import Fold, Trace, View
 from viz.picture import Picture, labelled
 from viz.render import render
+from viz.stepper import Steps
 from viz.text import printable
 from viz.themes import styled
 from viz.trace import gather, write
+from viz.wording import translate_source
 
 _MOST_PIXELS = 30e6  # of a .png
 _FEWEST_CARDS = 4  # where so few still take too long, the layout engine is at fault
-_COLOURS = "body {{ background: {paper}; color: {ink}; }}"
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-{colours}
-body {{ margin: 0; font-family: Helvetica, Arial, sans-serif; }}
-main {{ padding: 1rem; overflow-x: auto; }}
-svg {{ max-width: none; }}
-li {{ margin: 0.3em 0; }}
-</style>
-</head>
-<body>
-<main>
-{svg}
-<details>
-<summary>The backward pass, step by step, in words</summary>
-<ol>
-{steps}
-</ol>
-</details>
-</main>
-</body>
-</html>
-"""
 
 
 def draw(
@@ -67,6 +42,8 @@ def draw(
     theme: str = "auto",
     title: str | None = None,
     budget: int | None = 60,
+    lang: str = "en",
+    rate: float = 0.01,
 ) -> Drawing:
     """Draw what `root` was computed from: one card per op, its chain rule with numbers, its value and its gradient.
 
@@ -78,6 +55,8 @@ def draw(
     direction: "TB", values flow down, or "LR", to the right. theme: "light", "dark", or "auto",
     an .svg or .html that is what its reader prefers (other files are light). title: instead of the formula.
     budget: how many cards there may be, about; None: as many as there are.
+    lang: "en" or "zh", the language of words in the picture and on the page. rate: the size of the step of gradient
+    descent that a page ends with.
 
     Gradients are shown once `backward()` has run; before, the picture has the values and the rules.
     Raises TypeError if root is no Tensor, ValueError for an unknown option, MissingEngineError without PyPI's graphviz.
@@ -89,26 +68,63 @@ def draw(
     >>> "3 + 3 = 6" in draw(y).source
     True
     """
-    for option, value, allowed in (("direction", direction, ("TB", "LR")), ("theme", theme, ("auto", *THEMES))):
-        if value not in allowed:
-            raise ValueError(f"viz.draw: {option} is one of {', '.join(map(repr, allowed))}, got {value!r}")
-    traced = gather(root, names, highlight)
-    traced.flags = find_flags(traced, chosen(names or {}))
+    _check("viz.draw", direction, theme, lang)
+    traced = _gathered(root, names, highlight)
+    heading = printable(title) if title is not None else traced.title
+    folding = Folding(depth, expand, collapse, budget)
 
-    def choose(depth: int | None, budget: int | None) -> View:
-        view = fold(traced, depth=depth, expand=expand, collapse=collapse, budget=budget)
-        write(_read(view), traced)
+    def choose(folding: Folding) -> View:
+        view = folding.view(traced)
+        write(view.read, traced)
         return view
 
+    page = Steps(traced, folding, heading, direction=direction, theme=theme, lang=lang, rate=rate)
+    return Drawing(choose(folding), heading, page, fewer=lambda budget: choose(folding.fewer(budget)))
+
+
+def steps(
+    root: Tensor,
+    *,
+    names: Mapping[str, Any] | None = None,
+    depth: int | None = None,
+    expand: Collection[str] = (),
+    collapse: Callable[[Scope], bool] | None = None,
+    direction: str = "TB",
+    theme: str = "auto",
+    title: str | None = None,
+    budget: int | None = 60,
+    lang: str = "en",
+    rate: float = 0.01,
+) -> Steps:
+    """Step through what `root` was computed from, in a notebook or a browser: forward, backward, one step of descent.
+
+    The same page as `viz.draw(root).save("x.html")`; options and errors as there.
+
+    >>> from tinygrad_edu import Tensor
+    >>> x = Tensor(3.0, requires_grad=True, name="x")
+    >>> y = x * x
+    >>> y.backward()
+    >>> steps(y)
+    <Steps: L = x · x>
+    """
+    _check("viz.steps", direction, theme, lang)
+    traced = _gathered(root, names)
     heading = printable(title) if title is not None else traced.title
-    return Drawing(choose(depth, budget), heading, direction, theme, fewer=lambda budget: choose(None, budget))
+    folding = Folding(depth, expand, collapse, budget)
+    return Steps(traced, folding, heading, direction=direction, theme=theme, lang=lang, rate=rate)
 
 
-def _read(view: View) -> list[Card]:
-    """The cards whose rules are read: those drawn, and those of the derivation."""
-    paths = view.trace.derivation.paths if view.trace.derivation is not None else []
-    derived = {factor.edge.target for path in paths for factor in path}
-    return [card for card in view.trace.cards if card is view.shown[card] or card in derived]
+def _check(where: str, direction: str, theme: str, lang: str) -> None:
+    options = (("direction", direction, ("TB", "LR")), ("theme", theme, ("auto", *THEMES)), ("lang", lang, LANGUAGES))
+    for option, value, allowed in options:
+        if value not in allowed:
+            raise ValueError(f"{where}: {option} is one of {', '.join(map(repr, allowed))}, got {value!r}")
+
+
+def _gathered(root: Tensor, names: Mapping[str, Any] | None, highlight: Tensor | None = None) -> Trace:
+    traced = gather(root, names, highlight)
+    traced.flags = find_flags(traced, chosen(names or {}))
+    return traced
 
 
 def _steps(view: View) -> list[str]:
@@ -128,22 +144,16 @@ class Drawing(Picture):
 
     suffixes = (*Picture.suffixes, ".dot", ".html")
 
-    def __init__(
-        self,
-        view: View,
-        title: str,
-        direction: str = "TB",
-        theme: str = "auto",
-        fewer: Callable[[int], View] | None = None,
-    ) -> None:
-        """fewer: draws the same with fewer cards, where the layout of all of them takes too long."""
-        self.title, self.direction, self.theme, self._fewer = title, direction, theme, fewer
+    def __init__(self, view: View, title: str, page: Steps, fewer: Callable[[int], View] | None = None) -> None:
+        """page: steps through the same graph. fewer: draws it with fewer cards, where all of them take too long."""
+        self.title, self.page, self._fewer = title, page, fewer
         self._show(view)
 
     def _show(self, view: View) -> None:
         self.view, self.steps = view, _steps(view)
-        palette = THEMES.get(self.theme, LIGHT)
-        self.source = dot(view, direction=self.direction, palette=palette, heading=self.title)
+        palette = THEMES.get(self.page.theme, LIGHT)
+        source = dot(view, direction=self.page.direction, palette=palette, heading=self.title)
+        self.source = translate_source(source, self.page.lang)
 
     def _rendered(self, kind: str, dpi: int = 72) -> bytes:
         """Lay it out; where that takes too long, again with half as many cards, which the heading then says."""
@@ -163,17 +173,12 @@ class Drawing(Picture):
         """The picture as SVG, with a title that screen readers read."""
         svg = labelled(self._rendered("svg").decode("utf-8"), self.title)
         svg = svg.replace("</title>", f"</title>\n<desc>{escape(chr(10).join(self.steps))}</desc>", 1)
-        return styled(svg, adapts=self.theme == "auto")
+        return styled(svg, adapts=self.page.theme == "auto")
 
     @property
     def html(self) -> str:
-        """The picture and its steps in words, on a page that needs nothing else."""
-        palette, dark = THEMES.get(self.theme, LIGHT), DARK if self.theme == "auto" else None
-        colours = _COLOURS.format(paper=palette.paper, ink=palette.ink)
-        if dark is not None:
-            colours += f"\n@media (prefers-color-scheme: dark) {{ {_COLOURS.format(paper=dark.paper, ink=dark.ink)} }}"
-        steps = "\n".join(f"<li>{escape(step)}</li>" for step in self.steps) or "<li>not run</li>"
-        return _PAGE.format(title=escape(self.title), svg=self.svg, steps=steps, colours=colours)
+        """The page that steps through the picture: `viz.steps`."""
+        return self.page.html
 
     def _encoded(self, kind: str) -> bytes:
         if kind in ("svg", "html", "dot"):

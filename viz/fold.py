@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TypeAlias
 
@@ -17,6 +18,24 @@ from viz.repeats import Unit, ops, stacks, structures
 
 Row: TypeAlias = list[Card | Call | Fold]  # what stands directly in an open module, in order
 _ENDS = 2  # a run leaves so many units before and after it in sight
+
+
+@dataclass(frozen=True)
+class Folding:
+    """Which modules a picture folds: the options of `fold`."""
+
+    depth: int | None = None
+    expand: Collection[str] = ()
+    collapse: Callable[[Scope], bool] | None = None
+    budget: int | None = 60
+
+    def view(self, trace: Trace) -> View:
+        """What is drawn of a trace."""
+        return fold(trace, depth=self.depth, expand=self.expand, collapse=self.collapse, budget=self.budget)
+
+    def fewer(self, budget: int) -> Folding:
+        """The same within another budget of cards, whatever depth that takes."""
+        return replace(self, depth=None, budget=budget)
 
 
 def fold(

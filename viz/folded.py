@@ -85,23 +85,28 @@ def _head(fold: Fold, view: View, style: Style) -> str:
 def _norms(fold: Fold, view: View, p: Palette) -> str:
     """The norm of the value, and of the gradient as it comes in and as it goes out."""
     value = text.together(card.value for card in fold.outputs)
-    cells = [cell(run(f"value norm {text.number(value)}", RULE, p.value), align="left", id=f"v-{fold.id}")]
-    if view.trace.status:
-        gradient = run(f"gradient: {fold.outputs[-1].no_gradient}", RULE, p.muted)
-    else:
-        arriving, leaving = norms(fold, view)
-        gradient = run(_ratio(arriving, leaving), RULE, p.gradient, bold=True)
-    cells += [cell(width=14), cell(gradient, align="right", id=f"g-{fold.id}"), cell(width=8)]
+    cells = [
+        cell(run(f"value norm {text.number(value)}", RULE, p.value), align="left", id=f"v-{fold.id}", tooltip="value")
+    ]
+    color, bold = (p.muted, False) if view.trace.status else (p.gradient, True)
+    gradient = cell(
+        run(ratio(fold, view), RULE, color, bold=bold), align="right", id=f"g-{fold.id}", tooltip="gradient"
+    )
+    cells += [cell(width=14), gradient, cell(width=8)]
     return table(row(*cells), cellpadding=2)
 
 
-def _ratio(arriving: float | None, leaving: float | None) -> str:
+def ratio(fold: Fold, view: View) -> str:
+    """What becomes of the gradient on its way through a fold: `gradient norm 1.09 → 0.809  (×0.742)`."""
+    if view.trace.status:
+        return f"gradient: {fold.outputs[-1].no_gradient}"
+    arriving, leaving = norms(fold, view)
     if arriving is None:
         return "no gradient reached it"
     if leaving is None:
         return f"gradient norm {text.number(arriving)} → none: its inputs need none"
-    ratio = f"  (×{text.number(leaving / arriving)})" if arriving and math.isfinite(leaving / arriving) else ""
-    return f"gradient norm {text.number(arriving)} → {text.number(leaving)}{ratio}"
+    share = f"  (×{text.number(leaving / arriving)})" if arriving and math.isfinite(leaving / arriving) else ""
+    return f"gradient norm {text.number(arriving)} → {text.number(leaving)}{share}"
 
 
 def norms(fold: Fold, view: View) -> tuple[float | None, float | None]:
@@ -188,4 +193,6 @@ def _parameter(name: str, cards: list[Card], p: Palette) -> str:
     else:
         norm = f"gradient norm {text.number(min(found))} … {text.number(max(found))}"
     words = f"{name} {shape}   {norm}"
-    return cell(run(words, NOTE, p.value), align="left", width=text.wide(words, NOTE), id=f"p-{cards[0].id}")
+    return cell(
+        run(words, NOTE, p.value), align="left", width=text.wide(words, NOTE), id=f"p-{cards[0].id}", tooltip=name
+    )

@@ -15,6 +15,7 @@ from tinygrad_edu.ops.op import Op
 from tinygrad_edu.ops.symbolic import Symbol, print_rule, write
 from tinygrad_edu.tensor import Tensor
 from viz import text
+from viz.captions import words
 from viz.parts import Card, Edge, Trace
 
 _G = "\ue000"  # stands for the arriving gradient while a rule prints itself: no user's name can be mistaken for it
@@ -22,7 +23,6 @@ _GATE = re.compile(r"\[[^\[\]]*\]")  # a condition, such as [a > 0]: 1 where it 
 _OPPOSITE = str.maketrans("><=≥≤", "≤≥≠<>")
 _LONGEST_TITLE = 64
 _LONGEST_OPTIONS = 32
-_WORDS = {"mul": "multiply", "sub": "subtract", "div": "divide", "neg": "negate", "pow": "power"}
 
 
 # Forward ----------------------------------------------------------------------------------------------------
@@ -34,7 +34,22 @@ def write_forward(card: Card, sources: dict[Tensor, Card]) -> None:
     assert op is not None
     operands = [_named(sources[x]) if isinstance(x, Tensor) else _constant(x) for x in card.tensor.inputs]
     card.formula = f"{card.symbol} = {_dotted(_written(op, operands)[0], card)}"
-    card.op = " · ".join([_WORDS.get(op.name, op.name), *_options(op.name, card.tensor.options)])
+    card.op = " · ".join([words(op.name).name, *_options(op.name, card.tensor.options)])
+
+
+def substituted(card: Card) -> str:
+    """The right side of a formula with numbers in the place of names, where all of them are numbers; else "".
+
+    >>> import tinygrad_edu as te
+    >>> from viz.trace import trace
+    >>> substituted(trace(te.Tensor(2.0, requires_grad=True) * -3.0).root)
+    '2 · (−3)'
+    """
+    op = card.tensor.op
+    if op is None or np.ndim(card.value) or any(np.ndim(edge.source.value) for edge in card.inputs):
+        return ""
+    operands = [_constant(x._data if isinstance(x, Tensor) else x) for x in card.tensor.inputs]
+    return _dotted(_written(op, operands)[0], card)
 
 
 def expression(cards: dict[Tensor, Card], root: Tensor) -> str:

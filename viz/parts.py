@@ -208,6 +208,13 @@ class View:
         """The folds."""
         return [node for node in self.nodes if isinstance(node, Fold)]
 
+    @property
+    def read(self) -> list[Card]:
+        """The cards whose rules are read: those drawn, and those of the derivation."""
+        paths = self.trace.derivation.paths if self.trace.derivation is not None else []
+        derived = {factor.edge.target for path in paths for factor in path}
+        return [card for card in self.trace.cards if card is self.shown[card] or card in derived]
+
     def name(self, node: Card | Fold) -> str:
         """What other cards call a node."""
         if isinstance(node, Card):

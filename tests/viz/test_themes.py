@@ -36,7 +36,7 @@ def test_the_default_adapts_to_the_reader() -> None:
     loss = broadcasting()
     loss.backward()
     drawing = viz.draw(loss)
-    assert drawing.theme == "auto"
+    assert drawing.page.theme == "auto"
     sheet = re.search(r"@media \(prefers-color-scheme: dark\) {\n(.*)\n}\n</style>", drawing.svg, re.DOTALL)
     assert sheet is not None
     mapped = set(re.findall(r'\[(?:fill|stroke)="(#\w+)"\]', sheet[1]))
@@ -52,7 +52,8 @@ def test_a_chosen_theme_stays(theme: str) -> None:
     pytest.importorskip("pygraphviz")
     c = fan_out()
     c.backward()
-    assert "@media" not in viz.draw(c, theme=theme).html
+    assert "@media" not in viz.draw(c, theme=theme).svg
+    assert f'<html lang="en" data-theme="{theme}">' in viz.draw(c, theme=theme).html
     assert (DARK if theme == "dark" else LIGHT).paper in viz.draw(c, theme=theme).svg
 
 
