@@ -1,5 +1,6 @@
 """The sweep, backward, grad, no_grad, hooks, in-place safety and memory."""
 
+import asyncio
 import gc
 import threading
 import tracemalloc
@@ -290,6 +291,25 @@ class TestRecording:
         thread.join()
         assert results == {"quiet": False, "loud": True}
 
+    def test_tasks_of_asyncio_have_their_own_state(self) -> None:
+        results: dict[str, bool] = {}
+
+        async def quiet() -> None:
+            with te.no_grad():
+                await asyncio.sleep(0)  # the other task runs meanwhile
+                results["quiet"] = (scalar(1) * 2).requires_grad
+
+        async def loud() -> None:
+            results["loud"] = (scalar(1) * 2).requires_grad
+
+        async def both() -> None:
+            await asyncio.gather(quiet(), loud())
+
+        thread = threading.Thread(target=lambda: asyncio.run(both()))  # this one may have a loop of its own
+        thread.start()
+        thread.join()
+        assert results == {"quiet": False, "loud": True}
+
     def test_two_threads_differentiate_at_once(self) -> None:
         found: dict[int, float] = {}
 
@@ -380,6 +400,14 @@ class TestInPlace:
         loss = (w**2).sum()
         w.data = [3.0, 4.0]
         with pytest.raises(GraphError, match="changed in place"):
+            loss.backward()
+
+    def test_a_number_without_axes_is_noticed_too(self) -> None:
+        w = scalar(3)
+        constant, loss = w.detach(), w * w
+        constant[...] = 5.0  # the same memory
+        assert w.item() == 5
+        with pytest.raises(GraphError, match=r"mul \(\): input 0.*changed in place"):
             loss.backward()
 
     def test_a_change_of_what_no_rule_reads_is_harmless(self) -> None:

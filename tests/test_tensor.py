@@ -475,3 +475,32 @@ def test_a_tensor_written_into_an_array_is_explained() -> None:
     w = Tensor([1.0], requires_grad=True)
     with pytest.raises(TypeError, match=r"w\.grad\.data"):
         w.data -= Tensor([0.5])
+
+
+def test_a_number_is_a_view_of_its_array_as_soon_as_that_is_asked_for() -> None:
+    x = Tensor(2.0)
+    y = x * 3  # computed with a NumPy scalar
+    x.data[...] = 5.0
+    assert (x * 3).item() == 15
+    assert (y.item(), y.dtype, y.shape) == (6, np.float32, ())
+    assert x.data is x.numpy()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int64, np.uint8])
+def test_numbers_keep_their_dtype(dtype: Any) -> None:
+    x, array = Tensor(3, dtype=dtype), np.array(3, dtype)
+    for ours, numpy in (
+        (x + 1, array + 1),
+        (2 * x, 2 * array),
+        (x / 2, array / 2),
+        (x**2, array**2),
+        (x > 2, array > 2),
+    ):
+        assert (ours.dtype, ours.item()) == (numpy.dtype, numpy.item())
+
+
+@pytest.mark.parametrize("value", [-2.0, -0.0, 0.0, 3.0, np.inf, -np.inf, np.nan])
+def test_relu_of_a_number_is_that_of_an_array(value: float) -> None:
+    number, array = Tensor(np.float64(value)).relu(), Tensor(np.array([value])).relu()
+    assert number.dtype == array.dtype
+    np.testing.assert_array_equal(number.data, array.data[0])

@@ -50,7 +50,8 @@ class detect_anomaly(record_lines):
     def applied(self, op: Op, inputs: Sequence[Any], options: dict[str, Any], output: Any) -> None:
         """Look at what an op made."""
         super().applied(op, inputs, options, output)
-        path = state.scope.path if state.scope is not None else ""
+        scope = state.scope.get()
+        path = scope.path if scope is not None else ""
         found = born_forward(op, inputs, options, output, path)
         if found:
             raise AnomalyError(found)

@@ -15,9 +15,10 @@ import contextlib
 import functools
 import inspect
 import itertools
-import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import ContextVar
+from heapq import heapify, heappop, heappush
 from operator import attrgetter
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, cast, overload
 
@@ -48,6 +49,7 @@ class Node(Protocol):
     op: Op | None  # what made it; None for a leaf
     inputs: tuple[Any, ...]  # what the op was applied to: nodes, numbers and None
     options: dict[str, Any]
+    arrays: Sequence[Any]  # what the op's kernel was given for them: arrays, numbers and None
     saved: tuple[Any, ...]  # what the op's forward pass kept for its rules
     time: int  # when it was made: later than everything it was made from
     scope: Scope | None
@@ -64,15 +66,19 @@ class Node(Protocol):
 # What is being recorded, thread by thread ----------------------------------------------------------------------------
 
 
-class _State(threading.local):
-    recording: bool = True
-    scope: Scope | None = None  # the module call that is running
-    root: Any = None  # the outermost module of the running calls
-    watchers: tuple[Watcher, ...] = ()  # those whose `with` block is open, outermost first
-    last_root: Callable[[], Any] = staticmethod(lambda: None)  # weakly, what backward() last started from
+class _State:
+    """What is being recorded: each of these is a variable of its own in every thread, and in every asyncio task."""
 
-    def __init__(self) -> None:
-        self.outer: list[bool] = []  # what `recording` was around each block that is open
+    recording: ContextVar[bool] = ContextVar("recording", default=True)
+    outer: ContextVar[tuple[bool, ...]] = ContextVar("outer", default=())  # what it was around the blocks that are open
+    scope: ContextVar[Scope | None] = ContextVar("scope", default=None)  # the module call that is running
+    root: ContextVar[Any] = ContextVar("root", default=None)  # the outermost module of the running calls
+    watchers: ContextVar[tuple[Watcher, ...]] = ContextVar("watchers", default=())  # those open, outermost first
+    last_root: ContextVar[Callable[[], Any]] = ContextVar("last_root", default=lambda: None)  # of backward(), weakly
+
+
+state = _State()
+clock = itertools.count(1)  # one tick for each value made and each array changed in place
 
 
 class Watcher:
@@ -84,11 +90,11 @@ class Watcher:
     sees_inside: ClassVar[bool] = True  # whether it wants to see the ops within an `effect`, too
 
     def __enter__(self) -> Any:
-        state.watchers = (*state.watchers, self)
+        state.watchers.set((*state.watchers.get(), self))
         return self
 
     def __exit__(self, *error: object) -> None:
-        state.watchers = tuple(watcher for watcher in state.watchers if watcher is not self)
+        state.watchers.set(tuple(watcher for watcher in state.watchers.get() if watcher is not self))
 
     def applied(self, op: Op, inputs: Sequence[Any], options: dict[str, Any], output: Any) -> None:
         """An op has just run on these inputs (nodes, numbers and None), recorded or not."""
@@ -115,9 +121,6 @@ class Watcher:
         """An `effect` has just happened."""
 
 
-state = _State()
-
-
 def effect(function: AnyFunction) -> AnyFunction:
     """Mark what does more than ops do, such as moving parameters or drawing numbers: watchers hear of it as one call.
 
@@ -126,22 +129,19 @@ def effect(function: AnyFunction) -> AnyFunction:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        watchers = state.watchers
+        watchers = state.watchers.get()
         if not watchers:
             return function(*args, **kwargs)
-        state.watchers = tuple(watcher for watcher in watchers if watcher.sees_inside)
+        state.watchers.set(tuple(watcher for watcher in watchers if watcher.sees_inside))
         try:
             result = function(*args, **kwargs)
         finally:
-            state.watchers = watchers
+            state.watchers.set(watchers)
         for watcher in watchers:
             watcher.called(function, args, kwargs, result)
         return result
 
     return cast(AnyFunction, call)
-
-
-clock = itertools.count(1)  # one tick for each value made and each array changed in place
 
 
 class _Recording:
@@ -159,11 +159,13 @@ class _Recording:
         return self if function is None else self(function)
 
     def __enter__(self) -> None:
-        state.outer.append(state.recording)
-        state.recording = self.recording
+        state.outer.set((*state.outer.get(), state.recording.get()))
+        state.recording.set(self.recording)
 
     def __exit__(self, *error: object) -> None:
-        state.recording = state.outer.pop()
+        *outer, recording = state.outer.get()
+        state.outer.set(tuple(outer))
+        state.recording.set(recording)
 
     def __call__(self, function: AnyFunction) -> AnyFunction:
         """Decorate a function."""
@@ -227,7 +229,7 @@ class _Changes:
         owner, self.latest = self._owner(array), next(clock)
         key = id(owner)
         self._times[key] = weakref.ref(owner, lambda _: self._times.pop(key, None)), self.latest
-        for watcher in state.watchers:
+        for watcher in state.watchers.get():
             watcher.changed(array)
 
     def since(self, array: Any, time: int) -> bool:
@@ -308,34 +310,62 @@ def sweep(
     mul 0 1.0 3.0
     mul 1 1.0 3.0
     """
-    roots = _listed(outputs)
-    seeds = [grad_outputs] if hasattr(outputs, "_data") else list(grad_outputs or [None] * len(roots))
-    if len(seeds) != len(roots):
-        raise GraphError(f"grad_outputs: {len(roots)} outputs need one each, got {len(seeds)}")
-    gradients = {} if gradients is None else gradients
-    for root, seed in zip(roots, seeds, strict=True):
-        first = _seed(root, seed, create_graph)
-        gradients[root] = gradients[root] + first if root in gradients else first
+    totals = {} if gradients is None else gradients
+    totals.update(_seeds(outputs, grad_outputs, create_graph))
+    return _chain_rule(totals, inputs, create_graph)
 
-    order, kept = backward_order(roots, inputs), set(inputs or ())
-    reached = set(order)
 
-    for output in order:
-        if output not in gradients:
-            continue  # reached only through inputs that pass no gradient, such as a condition
-        stays = output.op is None or output.retains_grad or output in kept
-        upstream = gradients.pop(output)
+def _chain_rule(
+    gradients: dict[Any, Any],
+    inputs: Sequence[Any] | None = None,
+    create_graph: bool = False,
+    retain_grads: bool = False,
+    steps: bool = True,
+) -> Iterator[Step]:
+    """The loop, from the gradients of the outputs to those of the leaves; it yields steps only if they are asked for.
+
+    The value that was made last comes first: whatever used it was made later still, so its gradient is complete.
+    """
+    leading = None if inputs is None else set(backward_order(list(gradients), inputs))
+    kept = frozenset(inputs or ())
+    observed = steps or bool(state.watchers.get())
+    waiting = [(-value.time, value) for value in gradients if leading is None or value in leading]
+    heapify(waiting)
+    while waiting:
+        _, output = heappop(waiting)
+        op, upstream = output.op, gradients[output]
         for hook in output.hooks:
-            upstream = hook(upstream)
-        if stays:
-            gradients[output] = upstream
-        for index, contribution in _pull_back(output, upstream, reached, create_graph):
-            source = output.inputs[index]
-            gradients[source] = gradients[source] + contribution if source in gradients else contribution
-            step = Step(output.op, output, index, source, upstream, contribution)
-            for watcher in state.watchers:
-                watcher.pulled_back(step)
-            yield step
+            upstream = gradients[output] = hook(upstream)
+        if op is None:
+            continue
+        if not (retain_grads or output.retains_grad or output in kept):
+            del gradients[output]
+
+        if changes.latest > output.time:
+            _refuse_changed(output, _needed(output, leading))
+        if create_graph:
+            arguments = (upstream, output, *output.inputs)
+        else:
+            arguments = (upstream, output._data, *output.arrays, *output.saved)
+        at_once = _at_once(output, upstream, leading, create_graph) if op.backward or create_graph else None
+        for index, source in enumerate(output.inputs):
+            needed = getattr(source, "requires_grad", False) and (leading is None or source in leading)
+            rule = op.rules[index] if needed else None
+            if rule is None:
+                continue
+            contribution = at_once[index] if at_once else rule(*arguments, **output.options)
+            if type(contribution) is np.ndarray or type(contribution) is not type(source._data):
+                contribution = _fit(contribution, output, index)  # a NumPy scalar of the same type does fit
+            if source in gradients:
+                gradients[source] = gradients[source] + contribution
+            else:
+                gradients[source] = contribution
+                heappush(waiting, (-source.time, source))
+            if observed:
+                step = Step(op, output, index, source, upstream, contribution)
+                for watcher in state.watchers.get():
+                    watcher.pulled_back(step)
+                yield step
 
 
 def backward_order(roots: Sequence[Any], inputs: Sequence[Any] | None = None) -> list[Any]:
@@ -360,43 +390,36 @@ def backward_order(roots: Sequence[Any], inputs: Sequence[Any] | None = None) ->
     return [value for value in order if value in leading]
 
 
-def _pull_back(output: Any, upstream: Any, reached: set[Any], create_graph: bool) -> Iterable[tuple[int, Any]]:
-    """The contribution of one op to each of its inputs that needs one, in the input's shape and dtype."""
-    op = output.op
-    if op is None:
-        return
-    rules = [op.rule(index) if x in reached else None for index, x in enumerate(output.inputs)]
-    needed = [rule is not None for rule in rules]
-    if changes.latest > output.time:
-        _refuse_changed(output, needed)
-    if create_graph and op.compose is not None:
-        contributions = _through_definition(output, upstream, needed)
-    elif create_graph and op.saves:
+def _needed(output: Any, leading: set[Any] | None) -> list[bool]:
+    """For each input of an op, whether a gradient is to be computed."""
+    return [
+        getattr(x, "requires_grad", False) and (leading is None or x in leading) and output.op.rules[i] is not None
+        for i, x in enumerate(output.inputs)
+    ]
+
+
+def _at_once(output: Any, upstream: Any, leading: set[Any] | None, create_graph: bool) -> Sequence[Any] | None:
+    """The contribution to each input, from an op that has a better way than its rules; None from one that has not."""
+    op, needed = output.op, _needed(output, leading)
+    if not create_graph:
+        return _through_kernel(output, upstream, needed)
+    if op.compose is not None:
+        return _through_definition(output, upstream, needed)
+    if op.saves:
         raise GraphError(f"{describe(output)}: no higher derivatives, because the op keeps arrays and has no compose=")
-    elif op.backward is not None and not create_graph:
-        contributions = _through_kernel(output, upstream, needed)
-    else:
-        y, inputs = (output, output.inputs) if create_graph else (output._data, _arrays(output.inputs))
-        contributions = (rule and rule(upstream, y, *inputs, *output.saved, **output.options) for rule in rules)
-    for index, contribution in enumerate(contributions):
-        if needed[index]:
-            yield index, _fit(contribution, output, index)
-
-
-def _arrays(inputs: tuple[Any, ...]) -> list[Any]:
-    return [getattr(x, "_data", x) for x in inputs]
+    return None
 
 
 def _through_kernel(output: Any, upstream: Any, needed: Sequence[bool]) -> Sequence[Any]:
     """The contributions of an op that computes all of them at once."""
-    arrays = (upstream, output._data, *_arrays(output.inputs), *output.saved)
+    arrays = (upstream, output._data, *output.arrays, *output.saved)
     contributions = output.op.backward(*arrays, needed=needed, **output.options)
     if not isinstance(contributions, (tuple, list)) or len(contributions) != len(needed):
         raise GraphError(f"{describe(output)}: backward= must return a tuple, one array or None for each input")
     return contributions
 
 
-def _through_definition(output: Any, upstream: Any, needed: Sequence[bool]) -> Iterable[Any]:
+def _through_definition(output: Any, upstream: Any, needed: Sequence[bool]) -> Sequence[Any]:
     """The contributions of a fused op as a graph: its definition in primitives is recorded and differentiated.
 
     Each input gets an alias first, so that an input that is used twice, or made from another one, is told apart.
@@ -443,6 +466,19 @@ def copied(data: Any, dtype: Any = None) -> np.ndarray:
     return np.array(data, dtype=dtype)
 
 
+def _seeds(outputs: Any, grad_outputs: Any, create_graph: bool) -> dict[Any, Any]:
+    """The gradient with which the sweep begins at each of the outputs."""
+    roots = _listed(outputs)
+    seeds = [grad_outputs] if hasattr(outputs, "_data") else list(grad_outputs or [None] * len(roots))
+    if len(seeds) != len(roots):
+        raise GraphError(f"grad_outputs: {len(roots)} outputs need one each, got {len(seeds)}")
+    gradients: dict[Any, Any] = {}
+    for root, seed in zip(roots, seeds, strict=True):
+        first = _seed(root, seed, create_graph)
+        gradients[root] = gradients[root] + first if root in gradients else first
+    return gradients
+
+
 def _listed(values: Any) -> list[Any]:
     """One tensor or several, as a list."""
     listed = list(values) if isinstance(values, Iterable) and not hasattr(values, "_data") else [values]
@@ -466,7 +502,7 @@ def _seed(root: Any, gradient: Any, create_graph: bool) -> Any:
                 f"backward from {describe(root)} needs a gradient of that shape: only an output of one element has the "
                 "default 1. Reduce it to a loss first (.sum() or .mean()), or pass gradient="
             )
-        gradient = np.ones_like(data)
+        gradient = np.ones_like(data)[()]
     elif not (create_graph and hasattr(gradient, "_data")):
         try:
             gradient = copied(getattr(gradient, "_data", gradient), data.dtype)
@@ -484,19 +520,18 @@ def _seed(root: Any, gradient: Any, create_graph: bool) -> Any:
 
 def backward(root: Any, gradient: Any = None, retain_grads: bool = False, create_graph: bool = False) -> None:
     """Add dL/dx to the `.grad` of every leaf x that `root` was computed from. See `Tensor.backward`."""
-    state.last_root = weakref.ref(root)
+    state.last_root.set(weakref.ref(root))
     with enable_grad() if create_graph else contextlib.nullcontext():
-        gradients: dict[Any, Any] = {}
-        for step in sweep(root, gradient, create_graph=create_graph, gradients=gradients):
-            if retain_grads and step.output.op is not None:
-                gradients[step.output] = step.upstream
+        gradients = _seeds(root, gradient, create_graph)
+        for _ in _chain_rule(gradients, None, create_graph, retain_grads, steps=False):
+            pass
     for value, total in _owned(gradients).items():  # only now: an error on the way leaves every .grad as it was
         value.accumulate(total)
 
 
 def _owned(gradients: dict[Any, Any]) -> dict[Any, Any]:
     """The gradients, each array with memory of its own: changing one in place changes no other, and is allowed."""
-    for watcher in state.watchers:
+    for watcher in state.watchers.get():
         for value, total in gradients.items():
             watcher.totalled(value, total)
     taken: set[int] = set()
@@ -531,9 +566,9 @@ def grad(
     for position, value in enumerate(wanted):
         if not value.requires_grad:
             raise GraphError(f"grad: input {position} does not require a gradient: create it with requires_grad=True")
-    gradients: dict[Any, Any] = {}
     with enable_grad() if create_graph else contextlib.nullcontext():
-        for _ in sweep(outputs, grad_outputs, inputs=wanted, create_graph=create_graph, gradients=gradients):
+        gradients = _seeds(outputs, grad_outputs, create_graph)
+        for _ in _chain_rule(gradients, wanted, create_graph, steps=False):
             pass
     unused = [position for position, value in enumerate(wanted) if value not in gradients]
     if unused and not allow_unused:

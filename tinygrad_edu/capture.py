@@ -80,11 +80,11 @@ class _Captured:
         self.lock = threading.RLock()
 
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if state.watchers:  # somebody wants to see every op, such as anomaly mode or another capture
+        if state.watchers.get():  # somebody wants to see every op, such as anomaly mode or another capture
             return self.step(*args, **kwargs)
         with self.lock:
             given: list[Any] = []
-            kind = state.recording, _kind((args, kwargs) if kwargs else args, given)
+            kind = state.recording.get(), _kind((args, kwargs) if kwargs else args, given)
             recording = self.recordings.get(kind)
             if recording is None or not recording.holds():
                 recording = self.recordings[kind] = self._new_recording(args, kwargs)

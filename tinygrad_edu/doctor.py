@@ -89,7 +89,7 @@ def why(tensor: Tensor, loss: Tensor | None = None) -> Diagnosis:
             raise TypeError(f"why: {name} must be a Tensor, got {type(value).__name__}")
     if not tensor.requires_grad:
         return _not_required(tensor)
-    root = state.last_root() if loss is None else loss
+    root = state.last_root.get()() if loss is None else loss
     if root is None:
         return _no_loss(tensor)
     if not _depends(root, tensor):
@@ -247,7 +247,7 @@ def _missing(case: Case) -> str:
             "it was made by an op, and keeps its gradient only on request: retain_grad() before backward(). To learn a "
             "tensor, change it in place, w.data -= lr * w.grad.data, so that it stays the leaf it is"
         )
-    ran = state.last_root() is case.root
+    ran = state.last_root.get()() is case.root
     return "zero_grad() cleared it since backward()" if ran else "backward() was not called on this loss yet"
 
 

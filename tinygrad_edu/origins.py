@@ -125,7 +125,8 @@ def note_cut(
 
 
 def _reason(op: Op, inputs: Sequence[Any], output: Any) -> str:
-    where = f" in {state.scope.path}" if state.scope is not None and state.scope.path else ""
+    scope = state.scope.get()
+    where = f" in {scope.path}" if scope is not None and scope.path else ""
     if op is constant:
         return f"detach() cut {describe_value(inputs[0])} off{where}"
     if not op.differentiable or output._data.dtype.kind != "f":

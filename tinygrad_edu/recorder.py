@@ -107,11 +107,12 @@ class Recorder(Watcher):
     def applied(self, op: Op, inputs: Sequence[Any], options: dict[str, Any], output: Any) -> None:
         """One line for an op."""
         self._finish_edges()
-        if state.root is not None:
-            self.roots[id(state.root)] = state.root
+        root, scope = state.root.get(), state.scope.get()
+        if root is not None:
+            self.roots[id(root)] = root
         args = [self.value(x) for x in inputs]
         results = [output._data, *(output.saved or [None] * len(op.saves))]
-        where = f" (in {state.scope.path})" if state.scope is not None and state.scope.path else ""
+        where = f" (in {scope.path})" if scope is not None and scope.path else ""
         more = {
             "kwargs": self._options(options),
             "name": op.name + where,
@@ -377,7 +378,7 @@ def _on_arguments(function: Callable[..., Any], args: Any, kwargs: dict[str, Any
     """Run a function of NumPy; if it computes something rather than look at shapes, tell the recorder."""
     plain, settings = map_tree((tuple(args), kwargs), lambda x: x.view(np.ndarray) if isinstance(x, Argument) else x)
     result = function(*plain, **settings)
-    recorder = next((watcher for watcher in state.watchers if isinstance(watcher, Recorder)), None)
+    recorder = next((watcher for watcher in state.watchers.get() if isinstance(watcher, Recorder)), None)
     if recorder is None or function in (np.shape, np.ndim, np.size):
         return result
     if not isinstance(result, (np.ndarray, np.generic)):

@@ -25,6 +25,30 @@ from tinygrad_edu.origins import note_cut
 Operand: TypeAlias = "Tensor | np.ndarray | np.generic | float | int | bool"
 Index: TypeAlias = Any
 
+# Asked for each op, so bound once.
+_recording, _scope, _watchers = state.recording.get, state.scope.get, state.watchers.get
+_NO_OPTIONS: dict[str, Any] = {}
+_new = object.__new__
+_PLAIN = frozenset({float, int, bool, type(None)})
+
+
+def _operator(op: Op, reflected: bool = False) -> Callable[[Tensor, Operand], Tensor]:
+    """The method behind `x + other` (reflected: `other + x`). What is no operand is left to Python to try."""
+
+    def apply_to(self: Tensor, other: Operand) -> Tensor:
+        return apply(op, self, other) if isinstance(other, _OPERANDS) else _refused(op, other)
+
+    def apply_reflected(self: Tensor, other: Operand) -> Tensor:
+        return apply(op, other, self) if isinstance(other, _OPERANDS) else _refused(op, other)
+
+    return apply_reflected if reflected else apply_to
+
+
+def _refused(op: Op, other: Any) -> Any:
+    if isinstance(other, (list, tuple)):  # Python would try to repeat it
+        raise InputError(f"{op.name}: a {type(other).__name__} does not compute: write Tensor({other!r:.60})")
+    return NotImplemented
+
 
 class Tensor:
     """An n-dimensional array in a computation graph.
@@ -44,6 +68,7 @@ class Tensor:
         "__weakref__",
         "_data",
         "_grad",
+        "arrays",
         "hooks",
         "inputs",
         "name",
@@ -61,6 +86,7 @@ class Tensor:
     requires_grad: bool
     op: Op | None  # what made it; None for a leaf
     inputs: tuple[Any, ...]
+    arrays: Sequence[Any]
     options: dict[str, Any]
     saved: tuple[Any, ...]
     time: int
@@ -76,28 +102,43 @@ class Tensor:
         dtype: DTypeLike | None = None,
         name: str | None = None,
     ) -> None:
-        self._become_leaf(_to_array(data, dtype))
-        for watcher in state.watchers:
+        array = _to_array(data, dtype)
+        self._fill(array if array.ndim else array[()])  # NumPy computes ten times as fast with scalars
+        for watcher in _watchers():
             watcher.made(self, data)
         self.name = name
         self.requires_grad_(requires_grad)
 
-    def _become_leaf(self, array: Any) -> None:
-        self._data = array
-        self._grad = self.op = self.scope = self.name = None
-        self.inputs = self.saved = self.hooks = ()
-        self.options = {}
-        self.requires_grad = self.retains_grad = False
+    def _fill(
+        self,
+        data: Any,
+        requires_grad: bool = False,
+        op: Op | None = None,
+        inputs: tuple[Any, ...] = (),
+        arrays: Sequence[Any] = (),
+        options: dict[str, Any] = _NO_OPTIONS,
+        saved: tuple[Any, ...] = (),
+        scope: Scope | None = None,
+    ) -> Tensor:
+        """Every slot gets its value here."""
+        self._data = data
+        self.requires_grad = requires_grad
+        self.op = op
+        self.inputs = inputs
+        self.arrays = arrays
+        self.options = options
+        self.saved = saved
+        self.scope = scope
         self.time = next(clock)
+        self.name = self._grad = None
+        self.hooks = ()
+        self.retains_grad = False
+        return self
 
     @staticmethod
     def wrap(array: Any) -> Tensor:
         """A constant tensor around an array that is not copied; a tensor is returned as it is."""
-        if isinstance(array, Tensor):
-            return array
-        result = Tensor.__new__(Tensor)
-        result._become_leaf(array)
-        return result
+        return array if isinstance(array, Tensor) else _new(Tensor)._fill(array)
 
     @staticmethod
     def __apply_op__(op: Op, inputs: tuple[Any, ...], options: dict[str, Any]) -> Tensor:
@@ -123,7 +164,7 @@ class Tensor:
 
     def _elements(self) -> Any:
         """The array or scalar, for somebody who looks at it outside of any op."""
-        for watcher in state.watchers:
+        for watcher in _watchers():
             watcher.read(self)
         return self._data
 
@@ -239,17 +280,12 @@ class Tensor:
 
     __hash__ = object.__hash__
 
-    def __getattr__(self, name: str) -> Any:
-        """Only called for what a tensor does not have: says what it is called here."""
-        hint = f": the name here is {_OTHER_NAMES[name]}" if name in _OTHER_NAMES else ""
-        raise AttributeError(f"a Tensor has no attribute {name!r}{hint}")
-
     # Gradients -------------------------------------------------------------------------------------------------------
 
     @property
     def grad(self) -> Tensor | None:
         """dL/d self after `backward()`; None before, and for tensors that do not keep it."""
-        for watcher in state.watchers:
+        for watcher in _watchers():
             watcher.asked(self)
         if self._grad is None and self.op is not None and not self.retains_grad:
             warnings.warn(
@@ -274,7 +310,7 @@ class Tensor:
     def accumulate(self, gradient: Any) -> None:
         """Add to `.grad`."""
         if self._grad is None:
-            self._grad = Tensor.wrap(np.asarray(gradient) if isinstance(gradient, np.generic) else gradient)
+            self._grad = Tensor.wrap(gradient)
         else:
             self._grad = Tensor.wrap(gradient) + self._grad
 
@@ -312,6 +348,7 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """The same array without its history: a constant to the graph."""
+        self._data = np.asarray(self._data)  # an array from now on, which both share
         output = apply(elementwise.constant, self)
         note_cut(elementwise.constant, (self,), output)  # for te.why: where the history ended
         return output
@@ -342,41 +379,21 @@ class Tensor:
 
     # Arithmetic ------------------------------------------------------------------------------------------------------
 
-    def __add__(self, other: Operand) -> Tensor:
-        return binary(elementwise.add, self, other)
-
-    def __radd__(self, other: Operand) -> Tensor:
-        return binary(elementwise.add, other, self)
-
-    def __sub__(self, other: Operand) -> Tensor:
-        return binary(elementwise.sub, self, other)
-
-    def __rsub__(self, other: Operand) -> Tensor:
-        return binary(elementwise.sub, other, self)
-
-    def __mul__(self, other: Operand) -> Tensor:
-        return binary(elementwise.mul, self, other)
-
-    def __rmul__(self, other: Operand) -> Tensor:
-        return binary(elementwise.mul, other, self)
-
-    def __truediv__(self, other: Operand) -> Tensor:
-        return binary(elementwise.div, self, other)
-
-    def __rtruediv__(self, other: Operand) -> Tensor:
-        return binary(elementwise.div, other, self)
-
-    def __pow__(self, other: Operand) -> Tensor:
-        return binary(elementwise.pow, self, other)
-
-    def __rpow__(self, other: Operand) -> Tensor:
-        return binary(elementwise.pow, other, self)
+    __add__, __radd__ = _operator(elementwise.add), _operator(elementwise.add, reflected=True)
+    __sub__, __rsub__ = _operator(elementwise.sub), _operator(elementwise.sub, reflected=True)
+    __mul__, __rmul__ = _operator(elementwise.mul), _operator(elementwise.mul, reflected=True)
+    __truediv__, __rtruediv__ = _operator(elementwise.div), _operator(elementwise.div, reflected=True)
+    __pow__, __rpow__ = _operator(elementwise.pow), _operator(elementwise.pow, reflected=True)
+    __lt__, __le__ = _operator(elementwise.less), _operator(elementwise.less_equal)
+    __gt__, __ge__ = _operator(elementwise.greater), _operator(elementwise.greater_equal)
+    __eq__ = _operator(elementwise.equal)  # type: ignore[assignment]
+    __ne__ = _operator(elementwise.not_equal)  # type: ignore[assignment]
 
     def __matmul__(self, other: Operand) -> Tensor:
-        return binary(linalg.product_op(self, other), self, other)
+        return _operator(linalg.product_op(self, other))(self, other)
 
     def __rmatmul__(self, other: Operand) -> Tensor:
-        return binary(linalg.product_op(other, self), other, self)
+        return _operator(linalg.product_op(other, self), reflected=True)(self, other)
 
     def __neg__(self) -> Tensor:
         return apply(elementwise.neg, self)
@@ -386,24 +403,6 @@ class Tensor:
 
     def __abs__(self) -> Tensor:
         return apply(elementwise.abs, self)
-
-    def __lt__(self, other: Operand) -> Tensor:
-        return binary(elementwise.less, self, other)
-
-    def __le__(self, other: Operand) -> Tensor:
-        return binary(elementwise.less_equal, self, other)
-
-    def __gt__(self, other: Operand) -> Tensor:
-        return binary(elementwise.greater, self, other)
-
-    def __ge__(self, other: Operand) -> Tensor:
-        return binary(elementwise.greater_equal, self, other)
-
-    def __eq__(self, other: Operand) -> Tensor:  # type: ignore[override]
-        return binary(elementwise.equal, self, other)
-
-    def __ne__(self, other: Operand) -> Tensor:  # type: ignore[override]
-        return binary(elementwise.not_equal, self, other)
 
     # Element by element ----------------------------------------------------------------------------------------------
 
@@ -603,7 +602,7 @@ class Tensor:
         return apply(movement.getitem, self, index=_plain_index(index))
 
     def __setitem__(self, index: Index, value: Operand) -> None:
-        if self.op is not None or (self.requires_grad and state.recording) or getattr(value, "requires_grad", False):
+        if self.op is not None or (self.requires_grad and _recording()) or getattr(value, "requires_grad", False):
             raise GraphError(
                 "assigning into a tensor that is part of a graph would make its gradient wrong: build a new one with "
                 "te.where or te.concatenate, or assign under te.no_grad() to a leaf"
@@ -646,43 +645,44 @@ def apply(op: Op, *inputs: Any, **options: Any) -> Tensor:
 
     An array becomes a constant tensor; a Python number stays one, so that it does not change the dtype.
     """
-    values, needs_grad, operands = [], False, []
+    arrays, requires_grad = [], False
     for x in inputs:
-        if not isinstance(x, Tensor):
-            x = _operand(op, x)
         if isinstance(x, Tensor):
-            values.append(x._data)
-            needs_grad = needs_grad or x.requires_grad
+            arrays.append(x._data)
+            requires_grad = requires_grad or x.requires_grad
+        elif type(x) in _PLAIN:
+            arrays.append(x)
         else:
-            values.append(x)
-        operands.append(x)
-    for name, value in options.items():
-        if isinstance(value, Tensor):
-            if value.requires_grad and state.recording:
-                raise GraphError(f"{op.name}: {name} is a constant, no gradient flows to it; pass an array")
-            options[name] = value._data
+            return apply(op, *(_operand(op, x) for x in inputs), **options)
+    if options:
+        options = _constants(op, options)
+    else:
+        options = _NO_OPTIONS
     try:
-        result = op.forward(*values, **options)
-        result, saved = result if op.saves else (result, ())
+        result = op.forward(*arrays, **options)
+        saved = ()
+        if op.saves:
+            result, saved = result
         kind = result.dtype.kind
     except (ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
-        raise _explained(op, values, options, error) from None
-    if kind not in "biuf" or not isinstance(saved, tuple) or len(saved) != len(op.saves):
+        raise _explained(op, arrays, options, error) from None
+    if kind not in "biuf" or (op.saves and not (isinstance(saved, tuple) and len(saved) == len(op.saves))):
         wrong = TypeError(f"forward must return an array of real numbers, and saved ones {op.saves}")
-        raise _explained(op, values, options, wrong)
+        raise _explained(op, arrays, options, wrong)
 
-    output = Tensor.wrap(result)
-    if needs_grad and state.recording and op.differentiable and kind == "f":
-        output.requires_grad = True
-        output.op, output.inputs, output.options, output.saved = op, tuple(operands), options, saved
-        output.scope = state.scope
-    for watcher in state.watchers:
-        watcher.applied(op, operands, options, output)
+    if requires_grad and kind == "f" and _recording() and op.differentiable:
+        output = _new(Tensor)._fill(result, True, op, inputs, arrays, options, saved, _scope())
+    else:
+        output = Tensor.wrap(result)
+    for watcher in _watchers():
+        watcher.applied(op, inputs, options, output)
     return output
 
 
 def _operand(op: Op, x: Any) -> Tensor | float | None:
     """What an op takes besides tensors: an array, which becomes a constant; a Python number or None, which stays."""
+    if x is None or isinstance(x, Tensor):
+        return x
     if isinstance(x, (np.ndarray, np.generic)):
         if x.dtype.kind not in "biuf":
             raise InputError(
@@ -690,22 +690,22 @@ def _operand(op: Op, x: Any) -> Tensor | float | None:
                 "convert it first, as in x.astype(np.float32)"
             )
         return Tensor.wrap(np.asarray(x) if isinstance(x, np.ndarray) else x)  # of a subclass, the plain array
-    if x is None or isinstance(x, (int, float)):
-        return x
+    if isinstance(x, (int, float)):
+        return x if type(x) in _PLAIN else int(x) if isinstance(x, int) else float(x)
     advice = f": write Tensor({x!r:.60})" if isinstance(x, (list, tuple)) else ": convert it to a Tensor first"
     raise InputError(
         f"{op.name}{here()}: expected tensors, arrays or numbers, got {type(x).__name__} {x!r:.60}{advice}"
     )
 
 
-def binary(op: Op, left: Any, right: Any) -> Tensor:
-    """An operator between a tensor and something else; lets Python try the other side if that is no operand."""
-    for x in (left, right):
-        if not isinstance(x, (Tensor, np.ndarray, np.generic, int, float)):
-            if isinstance(x, (list, tuple)):  # Python would try to repeat it
-                raise InputError(f"{op.name}: a {type(x).__name__} does not compute: write Tensor({x!r:.60})")
-            return NotImplemented  # type: ignore[no-any-return]
-    return apply(op, left, right)
+def _constants(op: Op, options: dict[str, Any]) -> dict[str, Any]:
+    """The options with plain arrays in place of tensors."""
+    for name, value in options.items():
+        if isinstance(value, Tensor):
+            if value.requires_grad and _recording():
+                raise GraphError(f"{op.name}: {name} is a constant, no gradient flows to it; pass an array")
+            options[name] = value._data
+    return options
 
 
 def _explained(op: Op, values: list[Any], options: dict[str, Any], error: Exception) -> Exception:
@@ -714,7 +714,8 @@ def _explained(op: Op, values: list[Any], options: dict[str, Any], error: Except
 
 def here() -> str:
     """` (in layers.0)` inside of a module call, as errors show it; else nothing."""
-    return f" (in {state.scope.path or state.scope.label})" if state.scope is not None else ""
+    scope = _scope()
+    return f" (in {scope.path or scope.label})" if scope is not None else ""
 
 
 # What PyTorch calls it -> what NumPy, and so we, call it.
@@ -733,6 +734,23 @@ _OTHER_NAMES = {
     "unsqueeze": "x.expand_dims(axis)",
     "view": "x.reshape(*shape)",
 }
+
+
+class _OtherName:
+    """Tells whoever reads this attribute what it is called here.
+
+    A `__getattr__` would do the same, but Python reads every attribute of a class that has one more slowly.
+    """
+
+    def __init__(self, name: str, ours: str) -> None:
+        self.name, self.ours = name, ours
+
+    def __get__(self, tensor: Tensor | None, owner: type[Tensor]) -> Any:
+        raise AttributeError(f"a Tensor has no attribute {self.name!r}: the name here is {self.ours}")
+
+
+for _name, _ours in _OTHER_NAMES.items():
+    setattr(Tensor, _name, _OtherName(_name, _ours))
 
 
 # Arguments -----------------------------------------------------------------------------------------------------------
@@ -757,9 +775,8 @@ def _to_array(data: Any, dtype: DTypeLike | None) -> np.ndarray:
 def _rebuild(
     kind: type[Tensor], data: np.ndarray, requires_grad: bool, name: str | None, grad: Tensor | None
 ) -> Tensor:
-    tensor = kind.__new__(kind)
-    tensor._become_leaf(data)
-    tensor.requires_grad, tensor.name, tensor._grad = requires_grad, name, grad
+    tensor = kind.__new__(kind)._fill(data, requires_grad)
+    tensor.name, tensor._grad = name, grad
     return tensor
 
 
@@ -793,7 +810,7 @@ def _on_arrays(function: Any, args: Any, kwargs: Any, name: str) -> Any:
             return type(x)(plain(y) for y in x)
         if not isinstance(x, Tensor):
             return x
-        if x.requires_grad and state.recording and name not in _WITHOUT_GRADIENT:
+        if x.requires_grad and _recording() and name not in _WITHOUT_GRADIENT:
             raise TypeError(
                 f"np.{name} is not differentiable here: use an op of tinygrad_edu, or pass tensor.data to "
                 "compute without a gradient"
@@ -837,6 +854,8 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.ndim: lambda a: a.ndim,
 }
 
+
+_OPERANDS = (Tensor, float, int, np.ndarray, np.generic)
 
 # Functions of several tensors ----------------------------------------------------------------------------------------
 

@@ -110,4 +110,4 @@ def test_a_deep_chain_and_its_size() -> None:
 def test_each_op_is_read_once_in_order_of_creation() -> None:
     texts, _ = parse(draw("fan-out"))
     assert [identity for identity in texts if identity.startswith("g-")] == ["g-t0", "g-op1", "g-op2"]
-    assert autograd.state.recording
+    assert autograd.state.recording.get()

@@ -226,7 +226,8 @@ class MultiHeadAttention(Module):
             return None, F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal)
         weights = apply(fused.attention_weights, q, k, mask, is_causal=is_causal)  # (..., H, T, S)
         if maps is not None:
-            maps.append(AttentionMap(state.scope.path if state.scope else "", weights.data))
+            scope = state.scope.get()
+            maps.append(AttentionMap(scope.path if scope else "", weights.data))
         return weights, F.dropout(weights, dropout) @ v  # (..., H, T, S) @ (..., H, S, D) -> (..., H, T, D)
 
     def extra_repr(self) -> str:  # noqa: D102

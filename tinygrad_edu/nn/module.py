@@ -67,13 +67,15 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run `forward`, while every op that it records notes this module's path."""
-        outer, root = state.scope, state.root
+        scope, root = state.scope.get(), state.root.get()
         try:
-            state.root = self if root is None else root
-            state.scope = state.root._scope_of(self, outer) or outer
+            if root is None:
+                state.root.set(self)
+            state.scope.set((self if root is None else root)._scope_of(self, scope) or scope)
             return self.forward(*args, **kwargs)
         finally:
-            state.scope, state.root = outer, root
+            state.scope.set(scope)
+            state.root.set(root)
 
     def _scope_of(self, module: Module, caller: Scope | None) -> Scope | None:
         """A call of a module that stands in this one, if it does; the paths of the whole tree are found once."""

@@ -7,6 +7,7 @@ share a tie in halves (as PyTorch does). Each function is stable over the whole 
 from __future__ import annotations
 
 import math
+import operator
 from itertools import combinations
 from typing import Any
 
@@ -27,11 +28,11 @@ def broadcast_hint(*values: Any, **options: Any) -> str:
     return ""
 
 
-# Arithmetic ----------------------------------------------------------------------------------------------------------
+# Arithmetic: Python's operators, which on a NumPy scalar take a tenth of the time of NumPy's functions ---------------
 
 add: Op = Op(
     "add",
-    np.add,
+    operator.add,
     vjp=(lambda g, y, a, b: g, lambda g, y, a, b: g),
     formula=("G", "G"),
     notation="{} + {}",
@@ -39,7 +40,7 @@ add: Op = Op(
 )
 sub: Op = Op(
     "sub",
-    np.subtract,
+    operator.sub,
     vjp=(lambda g, y, a, b: g, lambda g, y, a, b: -g),
     formula=("G", "−G"),
     notation="{} − {}",
@@ -47,7 +48,7 @@ sub: Op = Op(
 )
 mul: Op = Op(
     "mul",
-    np.multiply,
+    operator.mul,
     vjp=(lambda g, y, a, b: g * b, lambda g, y, a, b: g * a),
     formula=("G ⊙ b", "G ⊙ a"),
     notation="{} ⊙ {}",
@@ -55,13 +56,13 @@ mul: Op = Op(
 )
 div: Op = Op(
     "div",
-    np.true_divide,
+    operator.truediv,
     vjp=(lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b),
     formula=("G / b", "−G ⊙ y / b"),
     notation="{} / {}",
     hint=broadcast_hint,
 )
-neg: Op = Op("neg", np.negative, vjp=(lambda g, y, x: -g,), formula=("−G",), notation="−{}")
+neg: Op = Op("neg", operator.neg, vjp=(lambda g, y, x: -g,), formula=("−G",), notation="−{}")
 
 
 # a / b, and 0 where b is 0: the subgradient at the point of a norm or a square root.
@@ -271,7 +272,13 @@ def _sigmoid(x: Any) -> Any:
     return np.where(x >= 0, 1, shrunk) / (1 + shrunk)
 
 
-relu: Op = Op("relu", lambda x: np.maximum(x, 0), vjp=(lambda g, y, x: g * greater(x, 0),), formula=("G ⊙ [x > 0]",))
+def _relu(x: Any) -> Any:
+    if isinstance(x, np.generic):  # one number: a comparison takes a tenth of the time of np.maximum
+        return x.dtype.type(0) if x <= 0 else x  # type: ignore[operator]
+    return np.maximum(x, 0)
+
+
+relu: Op = Op("relu", _relu, vjp=(lambda g, y, x: g * (x > 0),), formula=("G ⊙ [x > 0]",))
 leaky_relu: Op = Op(
     "leaky_relu",
     lambda x, negative_slope: np.where(x > 0, x, x * negative_slope),

@@ -7,9 +7,9 @@ NumPy hands a ufunc over to `__array_ufunc__`. That is what lets one rule run on
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,22 @@ import numpy as np
 Rule = Callable[..., Any]
 
 
-@dataclass(frozen=True, eq=False)
+class _Rules(dict[int, "Rule | None"]):
+    """The rule for each input by its number; made on demand for an op that takes any number of them."""
+
+    def __init__(self, op: str, vjp: tuple[Rule | None, ...] | Rule) -> None:
+        super().__init__({} if callable(vjp) else enumerate(vjp))
+        self.op, self.vjp = op, vjp
+
+    def __missing__(self, index: int) -> Rule | None:
+        if callable(self.vjp):
+            return self.setdefault(index, partial(self.vjp, index=index))
+        if not self.vjp:
+            return None
+        raise TypeError(f"{self.op}: vjp has {len(self.vjp)} rules, so none for input {index} (None would do)")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Op:
     """y = forward(*inputs, **options), and for each input the rule that carries a gradient back through it.
 
@@ -39,6 +54,9 @@ class Op:
         through it, and a picture can open it.
     hint: a function of the inputs and options that says, after a failure, what to do about it.
 
+    rules: from the number of an input to its rule, or to None where the op is not differentiable in it.
+    differentiable: whether any gradient can flow through this op.
+
     >>> cube = Op("cube", lambda x: x**3, vjp=(lambda g, y, x: g * (3 * x**2),), formula=("G ⊙ 3 ⊙ x²",))
     >>> cube(np.array([1.0, 2.0]))
     array([1., 8.])
@@ -53,6 +71,8 @@ class Op:
     backward: Callable[..., Any] | None = None
     compose: Callable[..., Any] | None = None
     hint: Callable[..., str] | None = None
+    rules: Mapping[int, Rule | None] = field(init=False)
+    differentiable: bool = field(init=False)
 
     def __post_init__(self) -> None:
         if not self.name or not self.name.isprintable():
@@ -61,6 +81,8 @@ class Op:
             )
         if self.vjp == () and (self.backward or self.compose):
             raise TypeError(f"{self.name}: backward= and compose= only add to the rules: say what these are with vjp=")
+        object.__setattr__(self, "rules", _Rules(self.name, self.vjp))
+        object.__setattr__(self, "differentiable", callable(self.vjp) or any(self.vjp))
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Apply the op: on arrays the result is an array; an input with `__apply_op__` decides for itself."""
@@ -73,17 +95,7 @@ class Op:
 
     def rule(self, index: int) -> Rule | None:
         """The vector-Jacobian product for input number `index`, or None where the op is not differentiable in it."""
-        if callable(self.vjp):
-            shared = self.vjp
-            return lambda *arguments, **options: shared(*arguments, index=index, **options)
-        if self.vjp and index >= len(self.vjp):
-            raise TypeError(f"{self.name}: vjp has {len(self.vjp)} rules, so none for input {index} (None would do)")
-        return self.vjp[index] if self.vjp else None
-
-    @cached_property
-    def differentiable(self) -> bool:
-        """Whether any gradient can flow through this op."""
-        return callable(self.vjp) or any(rule is not None for rule in self.vjp)
+        return self.rules[index]
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"

@@ -136,6 +136,9 @@ class Symbol:
     def __lt__(self, other: Any) -> Any:
         return e.less(self, other)
 
+    def __gt__(self, other: Any) -> Any:
+        return e.greater(self, other)
+
     def __getitem__(self, index: Any) -> Any:
         return getitem(self, index=index)
 
