@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from tests.requires import require_torch
+from tests.samples import real
 from tinygrad_edu import GraphError, Tensor, nn, optim
+from tinygrad_edu.ops import blocks
 
 SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("SGD", {"lr": 0.05}),
@@ -167,6 +169,22 @@ class TestStep:
             loss.backward()
         assert [p.grad.tolist() for p in model.parameters()] == before
         model(x).sum().backward()
+
+    def test_adam_steps_through_any_memory_layout_and_in_blocks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        values, slopes = real(6, 50), real(6, 50, seed=1)
+        found = []
+        for block, array in ((1 << 16, values), (40, values), (40, values.T.copy().T)):
+            monkeypatch.setattr(blocks, "BLOCK", block)
+            w = nn.Parameter(np.zeros_like(values))
+            w.data = array.copy("K")
+            optimizer = optim.AdamW([w], lr=0.1)
+            for step in range(3):
+                w.grad = Tensor(slopes * (step + 1))
+                optimizer.step()
+            found.append(w.data)
+        np.testing.assert_array_equal(found[0], found[1])
+        np.testing.assert_array_equal(found[0], found[2])
+        assert not found[2].flags.c_contiguous
 
     def test_adam_in_float16_counts_in_float32(self) -> None:
         w = nn.Parameter(np.ones(3, np.float16))

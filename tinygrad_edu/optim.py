@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -21,6 +22,7 @@ import numpy as np
 from tinygrad_edu.autograd import changes, effect
 from tinygrad_edu.errors import ShapeError
 from tinygrad_edu.nn.module import Module
+from tinygrad_edu.ops.blocks import walk
 from tinygrad_edu.tensor import Tensor
 
 Group = dict[str, Any]
@@ -181,17 +183,33 @@ class Adam(Optimizer):
         if not state:
             wide = np.result_type(array, np.float32)  # in float16, g² overflows and eps is 0
             state.update(m=np.zeros(array.shape, wide), v=np.zeros(array.shape, wide), t=np.zeros((), int))
-        (beta1, beta2), m, v, t = group["betas"], state["m"], state["v"], state["t"]
-        gradient = gradient.astype(m.dtype, copy=False)
+        t = state["t"]
         t += 1
-        if group["weight_decay"] and self.decoupled:
-            array *= 1 - group["lr"] * group["weight_decay"]
-        elif group["weight_decay"]:
-            gradient = gradient + group["weight_decay"] * array
-        m += (1 - beta1) * (gradient - m)
-        v += (1 - beta2) * (gradient * gradient - v)
-        correction1, correction2 = 1 - beta1 ** int(t), 1 - beta2 ** int(t)
-        array -= (group["lr"] / correction1) * m / (np.sqrt(v) / math.sqrt(correction2) + group["eps"])
+        arrays: tuple[np.ndarray, ...] = (array, gradient, state["m"], state["v"])
+        if array.flags.c_contiguous:
+            arrays = tuple(x.reshape(-1) for x in arrays)
+        walk(partial(self._update_block, group, int(t)), *arrays)
+
+    def _update_block(self, group: Group, t: int, w: np.ndarray, g: np.ndarray, m: np.ndarray, v: np.ndarray) -> None:
+        (beta1, beta2), lr, weight_decay = group["betas"], group["lr"], group["weight_decay"]
+        g = g.astype(m.dtype, copy=False)
+        if weight_decay and self.decoupled:
+            w *= 1 - lr * weight_decay
+        elif weight_decay:
+            g = g + weight_decay * w
+        change = (1 - beta1) * g
+        m *= beta1
+        m += change
+        np.square(g, out=change)
+        change *= 1 - beta2
+        v *= beta2
+        v += change
+        root = math.sqrt(1 - beta2**t)  # of the correction of v̂, taken out of the fraction
+        np.sqrt(v, out=change)
+        change += group["eps"] * root
+        np.divide(m, change, out=change)
+        change *= lr * root / (1 - beta1**t)
+        w -= change
 
 
 class AdamW(Adam):

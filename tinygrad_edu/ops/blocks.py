@@ -26,7 +26,7 @@ np.empty(31 << 20, np.uint8)
 
 def rows(x: Any) -> Any:
     """All axes but the last as one: (..., n) -> (N, n)."""
-    return x.reshape(prod(x.shape[:-1]), x.shape[-1])
+    return x if x.ndim == 2 else x.reshape(prod(x.shape[:-1]), x.shape[-1])
 
 
 def floats(x: Any) -> Any:
@@ -37,19 +37,19 @@ def floats(x: Any) -> Any:
 def walk(kernel: Callable[..., None], *arrays: Any, axis: int = 0) -> None:
     """Call kernel(*blocks) for one block after the other of arrays that are equally long along an axis.
 
-    The kernel writes its results into some of the blocks; it may be called from several threads at once. None stays
-    None.
+    The kernel writes its results into some of the blocks; it may be called from several threads at once. Any array but
+    the first may be None, and stays so.
 
     >>> x, y = np.arange(100_000.0), np.empty(100_000)
     >>> walk(lambda x, y: np.multiply(x, x, out=y), x, y)
     >>> y[-1]
     np.float64(9999800001.0)
     """
-    largest = max((x for x in arrays if x is not None), key=lambda x: x.size)
-    if largest.size <= BLOCK:
+    size = max([x.size for x in arrays if x is not None])
+    if size <= BLOCK:
         return kernel(*arrays)
-    length, number = largest.shape[axis], -(-largest.size // BLOCK)
-    step = -(-length // number)  # rounded up, and all blocks about equal
+    length = arrays[0].shape[axis]
+    step = -(-length // -(-size // BLOCK))  # both rounded up, and all blocks about equal
     cuts = [(slice(None),) * axis + (slice(i, i + step),) for i in range(0, length, step)]
     blocks = deque(tuple(None if x is None else x[cut] for x in arrays) for cut in cuts)
     helpers = min(_number, len(blocks)) - 1
@@ -61,6 +61,18 @@ def walk(kernel: Callable[..., None], *arrays: Any, axis: int = 0) -> None:
         for other in others:
             if not other.cancel():  # too late, or it never came to its turn
                 other.result()
+
+
+def walk_rows(kernel: Callable[..., None], *arrays: Any) -> None:
+    """Walk through arrays (..., n) of equal shapes but for n, a block of rows at a time. The outputs are contiguous."""
+    small = arrays[0].size <= BLOCK
+    walk(kernel, *(arrays if small else map(rows, arrays)))
+
+
+def walk_elements(kernel: Callable[..., None], *arrays: Any) -> None:
+    """Walk through arrays of one shape, a block of elements at a time. The outputs are contiguous."""
+    small = arrays[0].size <= BLOCK
+    walk(kernel, *(arrays if small else (x.reshape(-1) for x in arrays)))
 
 
 def _work(kernel: Callable[..., None], blocks: deque[Any]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_edu.errors import OutOfRangeError
-from tinygrad_edu.ops.blocks import floats, rows, walk
+from tinygrad_edu.ops.blocks import floats, rows, walk, walk_elements, walk_rows
 from tinygrad_edu.ops.elementwise import (
     _erf,
     broadcast_hint,
@@ -61,7 +61,7 @@ def _softmax(x: Any, axis: Axis) -> Any:
 
 def _softmax_columns(x: Any) -> None:
     """Softmax over the second last axis, in place. A column of -inf throughout becomes 0: its sum is taken as 1."""
-    x -= np.max(x, axis=-2, keepdims=True, initial=np.finfo(x.dtype).min)
+    x -= np.maximum.reduce(x, axis=-2, keepdims=True, initial=np.finfo(x.dtype).min)
     np.exp(x, out=x)
     total = np.matmul(np.ones(x.shape[-2], x.dtype), x)[..., None, :]  # np.sum takes five times as long
     x /= total + (total == 0)
@@ -131,13 +131,13 @@ _CUBIC = 0.044715
 def _gelu(block: Callable[..., None], x: Any) -> Any:
     x = floats(x)
     y, share = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
-    walk(block, x.reshape(-1), y.reshape(-1), share.reshape(-1))
+    walk_elements(block, x, y, share)
     return y, (share,)
 
 
 def _gelu_backward(block: Callable[..., None], g: Any, y: Any, x: Any, share: Any, needed: tuple[bool, ...]) -> Any:
     result = np.empty(y.shape, y.dtype)
-    walk(block, g.reshape(-1), x.reshape(-1), share.reshape(-1), result.reshape(-1))
+    walk_elements(block, g, x, share, result)
     return (result,)
 
 
@@ -212,17 +212,16 @@ gelu_tanh: Op = Op(
 def _linear(x: Any, weight: Any, bias: Any) -> Any:
     if weight.ndim != 2:
         raise ValueError("np.matmul would take a stack of weights")
-    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])  # (..., in) -> (N, in): one product, not a stack of them
-    y = np.matmul(rows, weight.T).reshape(*x.shape[:-1], weight.shape[0])  # (N, in) @ (in, out) -> (..., out)
-    return y if bias is None else np.add(y, bias, out=y if bias.dtype == y.dtype else None)
+    y = np.matmul(rows(x), weight.T)  # (..., in) -> (N, in): one product, not a stack of them; @ (in, out) -> (N, out)
+    if bias is not None:
+        y = np.add(y, bias, out=y if bias.dtype == y.dtype else None)
+    return y if x.ndim == 2 else y.reshape(*x.shape[:-1], weight.shape[0])  # (N, out) -> (..., out)
 
 
 def _linear_backward(g: Any, y: Any, x: Any, weight: Any, bias: Any, needed: tuple[bool, ...]) -> Any:
-    n = math.prod(x.shape[:-1])
-    g_rows, x_rows = g.reshape(n, g.shape[-1]), x.reshape(n, x.shape[-1])  # (..., out) -> (N, out)
     return (
-        np.matmul(g_rows, weight).reshape(x.shape) if needed[0] else None,  # (N, out) @ (out, in) -> (..., in)
-        np.matmul(g_rows.T, x_rows) if needed[1] else None,  # (out, N) @ (N, in) -> (out, in)
+        np.matmul(rows(g), weight).reshape(x.shape) if needed[0] else None,  # (N, out) @ (out, in) -> (..., in)
+        np.matmul(rows(g).T, rows(x)) if needed[1] else None,  # (out, N) @ (N, in) -> (out, in)
         g if needed[2] else None,
     )
 
@@ -263,13 +262,13 @@ linear: Op = Op(
 
 
 def _layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
-    if not x.ndim or any(v is not None and v.shape != x.shape[-1:] for v in (weight, bias)):
+    given = [v for v in (weight, bias) if v is not None]
+    if not x.ndim or {v.shape for v in given} - {x.shape[-1:]}:
         raise ValueError("weight or bias would be broadcast")
     x = floats(x)
     normal, scale = np.empty(x.shape, x.dtype), np.empty((*x.shape[:-1], 1), x.dtype)
-    given = [v for v in (weight, bias) if v is not None]
     y = np.empty(x.shape, np.result_type(x, *given)) if given else normal
-    walk(partial(_layer_norm_block, weight, bias, eps), rows(x), rows(normal), rows(scale), rows(y))
+    walk_rows(partial(_layer_norm_block, weight, bias, eps), x, normal, scale, y)
     return y, (normal, scale)
 
 
@@ -284,7 +283,8 @@ def _layer_norm_block(weight: Any, bias: Any, eps: float, x: Any, normal: Any, s
 
 def _row_mean(a: Any, b: Any) -> Any:
     """The mean of a ⊙ b over the last axis, in a third of np.mean's time; of float16 in float32."""
-    return np.vecdot(a, b, dtype=np.result_type(a, np.float32))[..., None] / a.shape[-1]
+    dtype = np.float32 if a.dtype == np.float16 else None
+    return np.vecdot(a, b, dtype=dtype)[..., None] / a.shape[-1]
 
 
 def _layer_norm_backward(
@@ -293,7 +293,7 @@ def _layer_norm_backward(
     result = None
     if needed[0]:
         result = np.empty(normal.shape, normal.dtype)
-        walk(partial(_layer_norm_backward_block, w), rows(g), rows(normal), rows(scale), rows(result))
+        walk_rows(partial(_layer_norm_backward_block, w), g, normal, scale, result)
     return (
         result,
         np.einsum("nd,nd->d", rows(g), rows(normal)) if needed[1] else None,
@@ -360,11 +360,16 @@ def _cross_entropy(logits: Any, target: Any, ignore_index: int, label_smoothing:
     classes = logits.shape[-1]
     _within(target[kept], classes, "target", "classes")
     index = np.where(kept, target, 0)[..., None]
-    log_p = _log_softmax(logits, -1)
-    loss = -np.take_along_axis(log_p, index, -1)[..., 0]
-    slope = np.exp(log_p)  # becomes p - q: q is the target distribution, 1 at the target less what smoothing spreads
+    shifted = logits - _largest(logits, -1)
+    slope = np.exp(shifted)  # becomes p - q: q is the target distribution, 1 at the target less what smoothing spreads
+    total = np.sum(slope, axis=-1, keepdims=True)
+    slope /= total
+    with np.errstate(divide="ignore"):
+        log_total = np.log(total)
+    loss = (log_total - np.take_along_axis(shifted, index, -1))[..., 0]
     if label_smoothing:
-        loss = (1 - label_smoothing) * loss - label_smoothing * np.mean(log_p, axis=-1)
+        spread = log_total[..., 0] - np.mean(shifted, axis=-1)
+        loss = (1 - label_smoothing) * loss + label_smoothing * spread
         slope -= label_smoothing / classes
     np.put_along_axis(slope, index, np.take_along_axis(slope, index, -1) - (1 - label_smoothing), -1)
     if not kept.all():
@@ -489,12 +494,13 @@ def _scores(q: Any, k: Any, mask: Any, is_causal: bool) -> Any:
 def _attend(q: Any, k: Any, v: Any, mask: Any, is_causal: bool) -> tuple[Any, Any]:
     """The weighted sums of the values, unless v is None, and the weights."""
     mask = mask if mask is None else np.atleast_2d(mask)
-    lead = np.broadcast_shapes(*(x.shape[:-2] for x in (q, k, v, mask) if x is not None))
-    dtype = np.result_type(q, k, *([mask] if mask is not None and mask.dtype != bool else []))
+    given = [x for x in (q, k, v, mask) if x is not None]
+    lead = np.broadcast_shapes(*[x.shape[:-2] for x in given])
+    dtype = np.result_type(np.float16, *[x for x in given if x.dtype != bool])
     columns = np.empty((*lead, k.shape[-2], q.shape[-2]), dtype)  # transposed: NumPy is faster along this axis
     y = None  # else its axes are in memory, too, in the order of the axes of q, which saves copies
     if v is not None:
-        y = np.empty_like(q, np.result_type(dtype, v), shape=(*lead, q.shape[-2], v.shape[-1]))
+        y = np.empty_like(q, dtype, shape=(*lead, q.shape[-2], v.shape[-1]))
     _walk_heads(partial(_attention_block, is_causal), lead, q, k, v, mask, columns, y)
     return y, columns.mT
 
@@ -506,7 +512,7 @@ def _attention(q: Any, k: Any, v: Any, mask: Any, is_causal: bool) -> Any:
 
 def _walk_heads(block: Callable[..., None], lead: tuple[int, ...], *arrays: Any) -> None:
     """Walk along the longest of the leading axes, to which all arrays are broadcast."""
-    same = (x if x is None or x.shape[:-2] == lead else np.broadcast_to(x, (*lead, *x.shape[-2:])) for x in arrays)
+    same = [x if x is None or x.shape[:-2] == lead else np.broadcast_to(x, (*lead, *x.shape[-2:])) for x in arrays]
     if lead:
         walk(block, *same, axis=lead.index(builtins.max(lead)))
     else:
