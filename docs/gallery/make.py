@@ -11,6 +11,7 @@ import contextlib
 import inspect
 import io
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Callable
@@ -124,13 +125,14 @@ def block() -> None:
     from models.transformer import Block, TransformerConfig
 
     te.manual_seed(0)
-    block = Block(TransformerConfig(vocab_size=1, context_length=8, embed_dim=32, num_heads=4, num_layers=1))
-    x = Tensor(np.random.default_rng(0).normal(size=(8, 32)).astype(np.float32), requires_grad=True)
+    plan = TransformerConfig(vocab_size=1, context_length=6, embed_dim=12, num_heads=4, num_layers=1, bias=False)
+    block = Block(plan)
+    x = Tensor(np.random.default_rng(0).normal(size=(6, 12)).astype(np.float32), requires_grad=True)
     output = block(x)  # (T, E) -> (T, E)
-    loss = F.mse_loss(output, np.zeros((8, 32), dtype=np.float32))
+    loss = F.mse_loss(output, np.zeros((6, 12), dtype=np.float32))
     loss.backward(retain_grads=True)
 
-    title = "One transformer block: T = 8, E = 32, 4 heads"
+    title = "One transformer block: T = 6, E = 12, 4 heads"
     viz.draw(loss, names=locals(), depth=1, expand=["attention"], title=title).save("block.svg")
 
 
@@ -181,6 +183,31 @@ def first_nan() -> None:
     loss.backward(retain_grads=True)
 
     viz.draw(loss, names=locals()).save("first_nan.svg")
+
+
+def neuron_steps() -> None:
+    """A neuron learns, step by step: forward, backward, and one step of gradient descent."""
+    w1, w2, b = Parameter(0.2355), Parameter(0.0665), Parameter(0.0)
+    x1, x2, target = Tensor(1.0), Tensor(-2.0), Tensor(1.0)
+    y = (w1 * x1 + w2 * x2 + b).relu()
+    loss = (y - target) ** 2
+    loss.backward()
+
+    viz.steps(loss, names=locals(), rate=0.05).save("neuron_steps.html")
+
+
+def mlp_steps() -> None:
+    """The same with layers. Every card opens in the panel at the side: its mathematics, its numbers."""
+    from models import MLP
+
+    te.manual_seed(3)
+    model = MLP([2, 8, 1])
+    x = Tensor(np.random.default_rng(0).normal(size=(4, 2)).astype(np.float32))
+    target = np.sin(x.data.sum(axis=1, keepdims=True))
+    loss = F.mse_loss(model(x), target)
+    loss.backward(retain_grads=True)
+
+    viz.steps(loss, names=locals(), title="An MLP, step by step").save("mlp_steps.html")
 
 
 # Charts: a transformer learns to write ------------------------------------------------------------------------------
@@ -255,6 +282,7 @@ SECTIONS: dict[str, list[Callable[[], None]]] = {
     "Number by number": [neuron, fan_out, diamond, double_backward],
     "Tensors": [broadcasting, masked_softmax],
     "Models": [mlp, attention_head, block, folded_stack],
+    "Step by step": [neuron_steps, mlp_steps],
     "What went wrong": [dead_relu, first_nan],
     "What a model has learned": [loss_curves, attention, next_tokens, embeddings, positions, decision_boundary],
 }
@@ -282,10 +310,22 @@ def page(printed: dict[str, str]) -> str:
         for draw in drawings:
             heading, text = words(draw)
             parts.append(f"### {heading}\n\n{text}\n".replace("\n\n\n", "\n"))
-            parts.append(f"![{heading}]({draw.__name__}.svg)\n\n```python\n{code(draw)}\n```\n")
+            parts.append(f"{link(heading, file(draw))}\n\n```python\n{code(draw)}\n```\n")
             if printed.get(draw.__name__):
                 parts.append(f"```text\n{printed[draw.__name__].rstrip()}\n```\n")
     return "\n".join(parts)
+
+
+def file(draw: Callable[[], None]) -> str:
+    """The name of the file that a function writes."""
+    return re.findall(r'\.save\("([^"]+)"\)', code(draw))[-1]
+
+
+def link(heading: str, name: str) -> str:
+    """A picture is shown; a page, which GitHub does not show, is to be downloaded."""
+    if name.endswith(".svg"):
+        return f"![{heading}]({name})"
+    return f"[{name}]({name}) is one file without a network: download it, open it in a browser, and press →."
 
 
 def words(draw: Callable[[], None]) -> tuple[str, str]:

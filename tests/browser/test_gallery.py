@@ -20,3 +20,13 @@ def test_a_picture_can_be_read(path: Path, dark: bool, visit: Any) -> None:
     assert texts_cut_off(page) == []
     assert overlapping_texts(page) == []
     assert faint_texts(page) == []
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("path", sorted(GALLERY.glob("*.html")), ids=lambda path: path.stem)
+def test_a_page_can_be_read_at_its_end(path: Path, dark: bool, visit: Any) -> None:
+    page = visit(path, dark=dark)
+    page.keyboard.press("End")
+    assert page.locator("svg text").count() > 5
+    assert texts_outside(page) == []
+    assert overlapping_cards(page) == []
