@@ -107,7 +107,8 @@ def _along(path: list[Edge], root: Card) -> list[Factor]:
 
 
 def _pulled_back(edge: Edge, arriving: Any) -> Any:
-    steps = te.sweep(edge.target.tensor, arriving, inputs=[edge.source.tensor])
+    target = edge.target.tensor
+    steps = te.sweep(target, arriving, inputs=[target.inputs[edge.index]])
     return next(step.contribution for step in steps if step.index == edge.index)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from html import escape
 from typing import Any
 
@@ -16,6 +16,7 @@ from viz.dot import dot
 from viz.flags import find_flags
 from viz.fold import Folding
 from viz.names import chosen
+from viz.opening import open_fused
 from viz.palette import LIGHT, THEMES
 from viz.parts import Fold, Trace, View
 from viz.picture import Picture, labelled
@@ -38,6 +39,7 @@ def draw(
     depth: int | None = None,
     expand: Collection[str] = (),
     collapse: Callable[[Scope], bool] | None = None,
+    fused: bool = True,
     direction: str = "TB",
     theme: str = "auto",
     title: str | None = None,
@@ -50,7 +52,9 @@ def draw(
     names: names for tensors, such as `locals()`, also through the modules in it; anything else in it is ignored.
     highlight: a tensor; the path of its gradient is drawn thick, and a card multiplies the factors along it.
     depth: how many levels of modules are drawn open; by default as many as fit about `budget` cards.
-    expand: paths of modules to draw open whatever their depth, such as ["blocks.3"].
+    expand: paths of modules to draw open whatever their depth, such as ["blocks.3"]; also names of fused ops, such as
+    "softmax", or of tensors that these made: they are opened into their definition in simpler ops.
+    fused: False opens all fused ops.
     collapse: a function of a module's scope (`.path`, `.label`) that tells whether to fold it.
     direction: "TB", values flow down, or "LR", to the right. theme: "light", "dark", or "auto",
     an .svg or .html that is what its reader prefers (other files are light). title: instead of the formula.
@@ -69,7 +73,8 @@ def draw(
     True
     """
     _check("viz.draw", direction, theme, lang)
-    traced = _gathered(root, names, highlight)
+    expand = [expand] if isinstance(expand, str) else list(expand)
+    traced = _gathered(root, names, expand, fused, highlight)
     heading = printable(title) if title is not None else traced.title
     folding = Folding(depth, expand, collapse, budget)
 
@@ -89,6 +94,7 @@ def steps(
     depth: int | None = None,
     expand: Collection[str] = (),
     collapse: Callable[[Scope], bool] | None = None,
+    fused: bool = True,
     direction: str = "TB",
     theme: str = "auto",
     title: str | None = None,
@@ -108,7 +114,8 @@ def steps(
     <Steps: L = x · x>
     """
     _check("viz.steps", direction, theme, lang)
-    traced = _gathered(root, names)
+    expand = [expand] if isinstance(expand, str) else list(expand)
+    traced = _gathered(root, names, expand, fused)
     heading = printable(title) if title is not None else traced.title
     folding = Folding(depth, expand, collapse, budget)
     return Steps(traced, folding, heading, direction=direction, theme=theme, lang=lang, rate=rate)
@@ -121,8 +128,11 @@ def _check(where: str, direction: str, theme: str, lang: str) -> None:
             raise ValueError(f"{where}: {option} is one of {', '.join(map(repr, allowed))}, got {value!r}")
 
 
-def _gathered(root: Tensor, names: Mapping[str, Any] | None, highlight: Tensor | None = None) -> Trace:
-    traced = gather(root, names, highlight)
+def _gathered(
+    root: Tensor, names: Mapping[str, Any] | None, expand: list[str], fused: bool, highlight: Tensor | None = None
+) -> Trace:
+    """The trace with its fused ops opened and its flags."""
+    traced = gather(root, names, highlight, opening=partial(open_fused, expand=expand, all_of_them=not fused))
     traced.flags = find_flags(traced, chosen(names or {}))
     return traced
 

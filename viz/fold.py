@@ -78,13 +78,16 @@ def _pinned(trace: Trace, expand: Collection[str]) -> set[Call]:
 
 
 def _found(trace: Trace, path: str) -> list[Call]:
-    """The calls of the module with this path."""
+    """The calls of the module with this path, or the definitions of the fused ops that were opened by this name."""
+    if path in trace.opened:
+        return [call for call in trace.calls.within() if any(call.scope is scope for scope in trace.opened[path])]
     modules = [call for call in trace.calls.within() if call.scope is not None]
     found = [call for call in modules if path in call.paths or path == trace.path_of(call)]
     if not found:
         known = list(dict.fromkeys(trace.path_of(call) for call in modules))
         near = get_close_matches(path, known, 1) or known[:3] + ["..."] * (len(known) > 3)
-        raise ValueError(f"viz.draw: expand={path!r} is no module of this graph; it has {', '.join(near) or 'none'}")
+        there = ", ".join(near) or "none"
+        raise ValueError(f"viz.draw: expand={path!r} is no module and no fused op of this graph; its modules: {there}")
     return found
 
 

@@ -117,6 +117,7 @@ class Trace:
     derivation: Derivation | None = None  # of the highlighted tensor's gradient
     model: Scope | None = None  # the module that everything in modules belongs to, by the name that the user gave it
     flags: list[Flag] = field(default_factory=list)
+    opened: dict[str, list[Scope]] = field(default_factory=dict)  # by name, the fused ops that the user had opened
 
     @property
     def root(self) -> Card:
@@ -130,7 +131,9 @@ class Trace:
 
     def path_of(self, call: Call) -> str:
         """The path of a module, beginning with the name that the user gave the model."""
-        inner = call.scope.path if call.scope is not None else ""
+        if call.scope is None or (not call.scope.path and call.scope.caller is not None):
+            return ""  # the definition of a fused op has none
+        inner = call.scope.path
         return ".".join(part for part in (self.model.path if self.model else "", inner) if part)
 
 

@@ -5,7 +5,7 @@ Every gradient comes from `te.sweep`, the loop that `backward()` itself uses; ev
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -35,8 +35,13 @@ def trace(root: Tensor, names: Mapping[str, Any] | None = None, highlight: Tenso
     return result
 
 
-def gather(root: Tensor, names: Mapping[str, Any] | None = None, highlight: Tensor | None = None) -> Trace:
-    """As `trace`, but without the texts that `write` adds."""
+def gather(
+    root: Tensor,
+    names: Mapping[str, Any] | None = None,
+    highlight: Tensor | None = None,
+    opening: Callable[[Trace], None] | None = None,
+) -> Trace:
+    """As `trace`, but without the texts that `write` adds. opening: changes the trace before paths are looked for."""
     if not isinstance(root, Tensor):
         raise TypeError(f"viz.draw: expected a Tensor, got {type(root).__name__}; draw the loss, or another result")
     tensors, names = _ancestors(root), chosen(names or {})
@@ -47,6 +52,8 @@ def gather(root: Tensor, names: Mapping[str, Any] | None = None, highlight: Tens
     result.model = find_model(result.calls, names)
     with np.errstate(all="ignore"):  # whatever the user's own pass already warned about
         result.status = _fill_gradients(result, cards)
+    if opening is not None:
+        opening(result)
     if highlight is not None:
         _highlight(result, cards, highlight)
     return result

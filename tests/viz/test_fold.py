@@ -112,9 +112,9 @@ def test_expand_opens_a_module_and_those_around_it() -> None:
 
 
 def test_expand_of_what_is_not_there_names_what_is_near() -> None:
-    with pytest.raises(ValueError, match=r"expand='block.2' is no module of this graph; it has blocks\.2"):
+    with pytest.raises(ValueError, match=r"expand='block.2' is no module .*; its modules: blocks\.2"):
         viz.draw(net()[0], expand=["block.2"])
-    with pytest.raises(ValueError, match="it has none"):
+    with pytest.raises(ValueError, match="its modules: none"):
         viz.draw(chain(2), expand=["x.y"])
 
 
