@@ -11,6 +11,7 @@ import tinygrad_edu as te
 import tinygrad_edu.functional as F
 from models import MLP
 from models.transformer import Transformer, TransformerConfig
+from tests.samples import SAMPLES, Sample
 from tinygrad_edu import GraphError, Tensor, nn, optim
 
 Make = Callable[[], tuple[nn.Module, optim.Optimizer, Callable[..., Any]]]
@@ -469,3 +470,42 @@ def test_another_model_in_the_same_place_is_recorded_anew() -> None:
     model = nn.Linear(2, 2)
     for _ in range(3):
         assert plain(captured(x)) == plain(forward(x))
+
+
+def differentiated(sample: Sample) -> list[bool]:
+    return [
+        getattr(x, "dtype", None) == np.float64 and sample.op.rule(i) is not None for i, x in enumerate(sample.inputs)
+    ]
+
+
+def bits(x: Any) -> Any:
+    return None if x is None else (np.shape(x), np.asarray(x).tobytes())
+
+
+@pytest.mark.parametrize("sample", [s for s in SAMPLES if any(differentiated(s))], ids=str)
+def test_every_op_and_its_rules(sample: Sample) -> None:
+    """Values and gradients, where parameters and what arrives from above change at each call."""
+
+    def train(captured: bool) -> list[Any]:
+        floats = differentiated(sample)
+        inputs = [
+            nn.Parameter(x.astype(np.float32)) if needs else x for x, needs in zip(sample.inputs, floats, strict=True)
+        ]
+
+        def step(upstream: Any) -> Tensor:
+            y = sample.op(*inputs, **sample.options)
+            y.backward(upstream)
+            return y
+
+        step = te.capture(step) if captured else step
+        shape, found = np.shape(sample.op(*inputs, **sample.options)), []
+        for i in range(4):
+            y = step(np.random.default_rng(i).random(shape, dtype=np.float32))
+            parameters = [x for x, needs in zip(inputs, floats, strict=True) if needs]
+            found.append([bits(y.data), *(bits(p.grad) for p in parameters)])
+            for p in parameters:
+                p.grad = None
+                p.data = p.data * np.float32(0.99)
+        return found
+
+    assert train(True) == train(False)

@@ -294,8 +294,9 @@ class _Chance:
         self.before = self.ours.bit_generator.state
 
     @staticmethod
-    def _others() -> str:
-        return repr((python_random.getstate(), np.random.get_state(legacy=False)))
+    def _others() -> Any:
+        _, numbers, position, *rest = np.random.get_state()
+        return python_random.getstate(), np.asarray(numbers).tobytes(), position, rest
 
     def refuse_other_draws(self, calls: Sequence[Call]) -> None:
         """Raise if more was drawn than what dropout drew, which the program draws too."""

@@ -113,11 +113,9 @@ class Recorder(Watcher):
         args = [self.value(x) for x in inputs]
         results = [output._data, *(output.saved or [None] * len(op.saves))]
         where = f" (in {scope.path})" if scope is not None and scope.path else ""
-        more = {
-            "kwargs": self._options(options),
-            "name": op.name + where,
-            "op": op,
-        }
+        more = {"kwargs": self._options(options), "name": op.name + where, "op": op}
+        for index, array in enumerate(results[1:], 1):  # one that is kept may be the output itself
+            results[index] = None if array is results[0] else array
         values = self.emit(op.forward, args, *results, **more)
         for thing, value in zip((output, *results), (values[0], *values), strict=True):
             if value is not None:
