@@ -93,6 +93,12 @@ class TestNone:
             loss = (x * x).sum()
         assert "the loss depends on nothing that requires a gradient" in told(x, loss, "none")
 
+    def test_a_loss_that_is_made_from_numbers(self) -> None:
+        w = leaf()
+        loss = Tensor((w * w).sum().item(), requires_grad=True)
+        loss.backward()
+        assert "made from numbers: .item(), float() or .numpy() lost the graph" in told(w, loss, "none")
+
     def test_only_where_no_gradient_flows(self) -> None:
         w, logits = leaf(), leaf()
         loss = te.where(logits.data > 0, logits, 0.0).sum() + te.apply(te.ops.registry["sign"], w).sum()
@@ -198,6 +204,15 @@ class TestZero:
         assert "leaky_relu" in text
         assert "(relu (8, 6) in 1), is 0 throughout" in told(model[2].weight)
         assert told(model[2].bias, verdict="healthy")
+
+    def test_weights_that_start_at_0(self) -> None:
+        model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 1))
+        for p in model.parameters():
+            p.data[:] = 0
+        loss = F.mse_loss(model(X), X[:, :1])
+        loss.backward()
+        assert "weights that start at 0 pass no gradient on" in told(model[0].weight)
+        assert "weights that start at 0 pass no gradient on" in told(model[2].weight)
 
     @pytest.mark.parametrize(
         ("run", "words"),

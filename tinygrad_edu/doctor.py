@@ -148,6 +148,10 @@ def _not_reached(tensor: Tensor, root: Tensor) -> Diagnosis:
         return Diagnosis("none", summary, tuple(reasons), _ADVICE["cut"])
     if not nodes:
         reasons = ["the loss depends on nothing that requires a gradient: it comes from constants, or from no_grad"]
+    elif root.op is None:
+        reasons = [
+            "the loss was not computed by ops but made from numbers: .item(), float() or .numpy() lost the graph"
+        ]
     floats = [(x, user) for x, user in constants if x.dtype.kind == "f" and x is not root]
     entries = [f"a constant enters: {x.dtype} {x.shape} in {describe(user)}{where(user)}" for x, user in floats]
     reasons += list(dict.fromkeys(entries))[:6]
@@ -292,8 +296,7 @@ def _zero(case: Case) -> Found:
     arriving = [step for step in case.steps if np.any(step.upstream) or not np.size(step.upstream)]
     shut = [step for step in arriving if not np.any(step.contribution)]
     reasons = [f"{_at(step)}: {gates.explain(step) or _rule(step)}" for step in shut]
-    names = {step.op.name for step in shut}
-    names |= {x.op.name for step in shut for x in step.output.inputs if getattr(x, "op", None) and not np.any(x._data)}
+    names = set(map(_culprit, shut))
     arrived: dict[Any, list[Any]] = {}
     for step in case.steps:
         arrived.setdefault(step.input, []).append(step.contribution)
@@ -306,6 +309,13 @@ def _zero(case: Case) -> Found:
     more = [f"and {len(reasons) - 5} more"] if len(reasons) > 5 else []
     advice = next((text for ops, text in _OPENERS.items() if names & set(ops.split())), "")
     return reasons[:5] + more, advice
+
+
+def _culprit(step: Step) -> str:
+    """The op to blame: of a product with a factor that is 0 throughout, the op that made the factor 0."""
+    others = [x for i, x in enumerate(step.output.inputs) if i != step.index and isinstance(x, Tensor)]
+    zeros = [x for x in others if x.op is not None and not np.any(x._data) and np.any(x.inputs[0])]
+    return zeros[0].op.name if zeros and zeros[0].op is not None else step.op.name
 
 
 def _vanished(case: Case) -> Found:
@@ -357,12 +367,12 @@ _OPENERS = {
     "relu": "a lower learning rate, smaller initial values or normalised inputs keep gates open; so does leaky_relu",
     "sigmoid tanh": "smaller initial values, normalised inputs or a layer norm keep it off its flat ends; as the last "
     "layer, give the logits to F.binary_cross_entropy_with_logits or F.cross_entropy instead",
-    "softmax log_softmax": "smaller logits keep it soft; for a loss give the logits to F.cross_entropy itself",
     "mul matmul matvec vecmat dot linear": "weights that start at 0 pass no gradient on: start with random ones",
     "where masked_fill getitem embedding": "look at the mask or the index",
 }
 _ADVICE = {
-    "cut": "use the value itself where a gradient shall flow, without detach(), .data or no_grad",
+    "cut": "use the value itself where a gradient shall flow, without detach(), .data or no_grad; a comparison, "
+    "an index or a whole number has no slope, so a smooth function must stand in its place",
     "unused": "An integer, a comparison, .data, .item() or detach() on the way ends the history.",
     "lines": " To see where, run the forward pass inside `with te.record_lines():` and ask again.",
     "nan": "run the step inside `with te.detect_anomaly():`: it stops there",

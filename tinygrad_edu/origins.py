@@ -87,7 +87,7 @@ cuts: Notes[Cut] = Notes()
 class record_lines(Watcher):
     """Inside, each op notes the line of your program that ran it, and where a history is cut off.
 
-    For each op that takes 1.6 µs, where the smallest op takes 2.6: so it is off unless asked for.
+    The smallest op takes 1.3 µs, with its line 3.6: so lines are recorded only where they are asked for.
 
     >>> import tinygrad_edu as te
     >>> w = te.Tensor([1.0, 2.0], requires_grad=True)
