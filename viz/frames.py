@@ -34,8 +34,12 @@ class Frame:
     mathematics: list[tuple[str, str]] = field(default_factory=list)  # a rule or formula, and its numbers
 
 
-def frames(view: View, descent: Descent | None = None, *, refused: str = "", lang: str = "en") -> list[Frame]:
+def frames(
+    view: View, descent: Descent | None = None, *, refused: str = "", lang: str = "en", hint: bool = True
+) -> list[Frame]:
     """All frames of a view, in order. Without a descent, the reason that was given is said instead, if any.
+
+    hint: whether to say which key leads on.
 
     >>> import tinygrad_edu as te
     >>> from viz.fold import fold
@@ -48,7 +52,7 @@ def frames(view: View, descent: Descent | None = None, *, refused: str = "", lan
     """
     trace = view.trace
     root = view.shown[trace.root].id
-    result = [_start(view, lang), *_forward(view, lang)]
+    result = [_start(view, lang, hint), *_forward(view, lang)]
     if trace.status or trace.root.step is None:
         reason = translate(trace.status, lang)
         return [*result, Frame("0", "backward", say("not_run", lang, reason=reason), root)]
@@ -63,9 +67,9 @@ def frames(view: View, descent: Descent | None = None, *, refused: str = "", lan
 # Forward ------------------------------------------------------------------------------------------------------------
 
 
-def _start(view: View, lang: str) -> Frame:
-    title, root = view.trace.title, view.trace.root.symbol
-    return Frame("start", "forward", say("intro", lang, title=title, root=root))
+def _start(view: View, lang: str, hint: bool) -> Frame:
+    said = say("intro", lang, title=view.trace.title, root=view.trace.root.symbol)
+    return Frame("start", "forward", said + (say("press", lang) if hint else ""))
 
 
 def _forward(view: View, lang: str) -> list[Frame]:

@@ -23,6 +23,7 @@ from viz.palette import LIGHT
 from viz.parts import Card, Trace, View
 from viz.render import render
 from viz.replay import RATES, Descent, descend, trainable, why_no_descent
+from viz.terminal import written
 from viz.trace import write
 from viz.wording import say, translate_source
 
@@ -52,14 +53,28 @@ class Steps(Page):
     @cached_property
     def html(self) -> str:
         """The page. Raises ValueError where a value changed since it was asked for: half of it would be wrong."""
+        self._refuse_changed()
+        with np.errstate(all="ignore"):
+            return _page(self)
+
+    def text(self, width: int = 80, colour: bool = False) -> str:
+        """The same steps as text of so many columns, with colours for a terminal if wanted. Errors as of `html`."""
+        self._refuse_changed()
+        with np.errstate(all="ignore"):
+            refused = why_no_descent(self.trace)
+            view = self.folding.view(self.trace)
+            write(view.read, self.trace)
+            descent = None if refused else descend(self.trace, self.rate)
+            told = frames(view, descent, refused=refused, lang=self.lang, hint=False)
+        return written(self.title, told, width=width, colour=colour, lang=self.lang)
+
+    def _refuse_changed(self) -> None:
         for card in self.trace.cards:
             if changes.since(card.value, self._made):
                 raise ValueError(
                     f"steps: {card.name} was changed in place since the graph was drawn (by an optimizer’s step?); "
                     "save the page before"
                 )
-        with np.errstate(all="ignore"):
-            return _page(self)
 
 
 # The file -----------------------------------------------------------------------------------------------------------

@@ -14,14 +14,10 @@ _TEXTS: dict[str, tuple[str, str]] = {
     # The steps of a page
     "intro": (
         "This is {title}. First its value is computed, from what is given to the result. Then we walk back and ask "
-        "of each number: if it grew a little, how much would {root} change? Press → for the next step.",
-        "这是 {title}。先从给定的数算出结果；再往回走，对每个数问："
-        "如果它增大一点点，{root} 会变化多少？按 → 进入下一步。",
+        "of each number: if it grew a little, how much would {root} change?",
+        "这是 {title}。先从给定的数算出结果；再往回走，对每个数问：如果它增大一点点，{root} 会变化多少？",
     ),
-    "intro_backward": (
-        "This is {title}, with all its values. Press → to see them computed.",
-        "这是 {title} 及其全部数值。按 → 看它们如何算出。",
-    ),
+    "press": (" Press → for the next step.", "按 → 进入下一步。"),
     "forward": ("{op}: {what}.", "{op}：{what}。"),
     "turn": (
         "The forward pass ends at {root} = {value}. Now we turn around: how does {root} change when what it was "
