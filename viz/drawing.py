@@ -11,10 +11,12 @@ from typing import Any
 
 from tinygrad_edu.autograd import Scope
 from tinygrad_edu.tensor import Tensor
+from viz.animated import animated
 from viz.captions import LANGUAGES
 from viz.dot import dot
 from viz.flags import find_flags
 from viz.fold import Folding
+from viz.frames import frames
 from viz.names import chosen
 from viz.opening import open_fused
 from viz.palette import LIGHT, THEMES
@@ -150,9 +152,12 @@ def _steps(view: View) -> list[str]:
 
 
 class Drawing(Picture):
-    """A picture of a graph. Notebooks show it; `save` writes it; `source` is its DOT."""
+    """A picture of a graph. Notebooks show it; `save` writes it; `source` is its DOT.
 
-    suffixes = (*Picture.suffixes, ".dot", ".html")
+    A name that ends in .html makes a page that steps through it, one in .animated.svg a picture that does so by itself.
+    """
+
+    suffixes = (*Picture.suffixes, ".dot", ".html", ".animated.svg")
 
     def __init__(self, view: View, title: str, page: Steps, fewer: Callable[[int], View] | None = None) -> None:
         """page: steps through the same graph. fewer: draws it with fewer cards, where all of them take too long."""
@@ -190,9 +195,17 @@ class Drawing(Picture):
         """The page that steps through the picture: `viz.steps`."""
         return self.page.html
 
+    @property
+    def animated(self) -> str:
+        """The picture as SVG in which the backward pass happens, over and over; without script."""
+        palette = THEMES.get(self.page.theme, LIGHT)
+        return animated(self.svg, frames(self.view, lang=self.page.lang), palette, adapts=self.page.theme == "auto")
+
     def _encoded(self, kind: str) -> bytes:
-        if kind in ("svg", "html", "dot"):
-            return {"svg": lambda: self.svg, "html": lambda: self.html, "dot": lambda: self.source}[kind]().encode()
+        texts = {"svg": "svg", "html": "html", "dot": "source", "animated.svg": "animated"}
+        if kind in texts:
+            text: str = getattr(self, texts[kind])
+            return text.encode()
         return self._rendered(kind, self._dpi() if kind == "png" else 72)
 
     def _dpi(self) -> int:

@@ -36,10 +36,10 @@ class Picture(ABC):
         such a file is not installed.
         """
         path = Path(path)
-        suffix = path.suffix.lower()
-        if suffix not in self.suffixes:
+        fitting = [suffix for suffix in self.suffixes if path.name.lower().endswith(suffix)]
+        if not fitting:
             raise ValueError(f"save: {path.name!r} must end in one of {', '.join(self.suffixes)}")
-        content = self._encoded(suffix[1:])
+        content = self._encoded(max(fitting, key=len)[1:])
         with replacing(path) as file:
             file.write(content)
         return path
