@@ -70,7 +70,7 @@ class Steps(Page):
 
     def _refuse_changed(self) -> None:
         for card in self.trace.cards:
-            if changes.since(card.value, self._made):
+            if changes.since(card.tensor._data, self._made):
                 raise ValueError(
                     f"steps: {card.name} was changed in place since the graph was drawn (by an optimizer’s step?); "
                     "save the page before"

@@ -182,7 +182,7 @@ def _why_no_gradient(card: Card, status: str) -> str:
 
 def _changed(card: Card) -> str:
     """A warning where the value shown is no longer the one that the ops below used."""
-    changed = any(changes.since(card.value, edge.target.tensor.time) for edge in card.uses)
+    changed = any(changes.since(card.tensor._data, edge.target.tensor.time) for edge in card.uses)
     return "value changed in place after it was used" if changed else ""
 
 
