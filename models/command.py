@@ -8,11 +8,14 @@ import json
 import math
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import textwrap
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
 from tinygrad_edu.errors import FormatError
@@ -20,7 +23,7 @@ from tinygrad_edu.files import read
 
 INSTALL = 'pip install "tinygrad_edu[demo]"'
 MAX_JSON = 2**28  # bytes; more is no JSON file of ours
-STOPPED = 130  # the exit code of a command that Ctrl-C ended: 128 + SIGINT
+STOPPED = 130  # the exit code of a command that Ctrl-C or SIGTERM ended: 128 + SIGINT
 
 
 class UserError(ValueError):
@@ -44,7 +47,8 @@ def run(parser: Parser, arguments: Sequence[str] | None = None) -> int:
     """Parse the arguments, call `options.run(options)`, and turn what goes wrong into one line and an exit code."""
     options = parser.parse_args(arguments)
     try:
-        code: int = options.run(options)
+        with stoppable():
+            code: int = options.run(options)
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
@@ -59,6 +63,26 @@ def run(parser: Parser, arguments: Sequence[str] | None = None) -> int:
     except (UserError, OSError) as error:
         print(f"{parser.prog}: {one_line(error)}", file=sys.stderr)
         return 1
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """Inside, SIGTERM, by which systems ask a process to end, does whatever Ctrl-C does at the time."""
+
+    def as_ctrl_c(number: int, frame: FrameType | None) -> None:
+        handler = signal.getsignal(signal.SIGINT)
+        if not callable(handler):  # Ctrl-C is ignored, as in the background of a shell
+            raise KeyboardInterrupt
+        handler(signal.SIGINT, frame)
+
+    if threading.current_thread() is not threading.main_thread():  # no other thread may handle signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, as_ctrl_c)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 @contextlib.contextmanager

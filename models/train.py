@@ -192,7 +192,7 @@ def load(name: str, seed: int) -> Dataset:
 
 
 def train_mlp(options: Namespace) -> int:
-    """Load, train, save; Ctrl-C ends the training early and saves what there is."""
+    """Load, train, save; Ctrl-C or SIGTERM ends the training early and saves what there is."""
     settings = Settings(**{each.name: getattr(options, each.name) for each in fields(Settings)})
     data = load(options.data, settings.seed)
     results = Results(command.output_folder(options.out), "python -m models.train mlp")

@@ -278,7 +278,7 @@ def load_text(settings: Settings) -> str:
 
 
 def train_transformer(options: Namespace) -> int:
-    """Train, with checkpoints; Ctrl-C ends the training early and saves what there is."""
+    """Train, with checkpoints; Ctrl-C or SIGTERM ends the training early and saves what there is."""
     run = Path(options.out)
     allow_any_character()
     with command.user_errors():

@@ -15,6 +15,8 @@ import contextlib
 import functools
 import inspect
 import itertools
+import os
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
@@ -177,20 +179,27 @@ class _Recording:
 
         @functools.wraps(function)
         def generate(*args: Any, **kwargs: Any) -> Any:
-            inner, sent = function(*args, **kwargs), None
+            inner = function(*args, **kwargs)
+            go_on = functools.partial(next, inner)
             while True:
                 with type(self)():  # only while the generator runs, not while its caller does
                     try:
-                        item = inner.send(sent)
+                        item = go_on()
                     except StopIteration as stop:
                         return stop.value
-                sent = yield item
+                try:
+                    go_on = functools.partial(inner.send, (yield item))
+                except BaseException as error:  # what the caller throws in, or GeneratorExit where it closes
+                    go_on = functools.partial(inner.throw, error)
 
         return cast(AnyFunction, generate if inspect.isgeneratorfunction(function) else call)
 
 
 class no_grad(_Recording):
-    """Inside, nothing is recorded: results do not require a gradient.
+    """Inside, nothing is recorded: results do not require a gradient. Each thread has a state of its own.
+
+    A generator is decorated, as in `@te.no_grad()`: then its caller records as before while the generator waits. A
+    `with` block around a `yield` would stay open for the caller, as PyTorch's does.
 
     >>> import tinygrad_edu as te
     >>> x = te.Tensor(2.0, requires_grad=True)
@@ -206,6 +215,14 @@ class enable_grad(_Recording):
     """Inside, ops are recorded, also within a `no_grad` block."""
 
     recording = True
+
+
+# Threads: where reading something and writing it back must be one step, this lock is held. It is taken once in a
+# backward pass, which is free; and by a fork, so that no child inherits it from a thread that it does not have.
+_one_at_a_time = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    _unlock = _one_at_a_time.release
+    os.register_at_fork(before=_one_at_a_time.acquire, after_in_parent=_unlock, after_in_child=_unlock)
 
 
 # Values that change after they were recorded -------------------------------------------------------------------------
@@ -226,9 +243,11 @@ class _Changes:
 
     def mark(self, array: np.ndarray) -> None:
         """Note that the array's elements have just been changed."""
-        owner, self.latest = self._owner(array), next(clock)
+        owner = self._owner(array)
         key = id(owner)
-        self._times[key] = weakref.ref(owner, lambda _: self._times.pop(key, None)), self.latest
+        with _one_at_a_time:
+            self.latest = next(clock)
+            self._times[key] = weakref.ref(owner, lambda _: self._times.pop(key, None)), self.latest
         for watcher in state.watchers.get():
             watcher.changed(array)
 
@@ -525,8 +544,9 @@ def backward(root: Any, gradient: Any = None, retain_grads: bool = False, create
         gradients = _seeds(root, gradient, create_graph)
         for _ in _chain_rule(gradients, None, create_graph, retain_grads, steps=False):
             pass
-    for value, total in _owned(gradients).items():  # only now: an error on the way leaves every .grad as it was
-        value.accumulate(total)
+    with _one_at_a_time:  # only now: an error on the way leaves every .grad as it was
+        for value, total in _owned(gradients).items():
+            value.accumulate(total)
 
 
 def _owned(gradients: dict[Any, Any]) -> dict[Any, Any]:

@@ -21,6 +21,7 @@ import numpy as np
 
 from tinygrad_edu.autograd import changes, effect
 from tinygrad_edu.errors import ShapeError
+from tinygrad_edu.interrupts import uninterrupted
 from tinygrad_edu.nn.module import Module
 from tinygrad_edu.ops.blocks import walk
 from tinygrad_edu.tensor import Tensor
@@ -76,15 +77,16 @@ class Optimizer:
 
     @effect
     def step(self) -> None:
-        """Move every parameter that has a gradient."""
-        self.steps += 1
+        """Move every parameter that has a gradient. Ctrl-C takes effect before it or after it, never in between."""
         states = iter(self.state)
-        for group in self.groups:
-            for p in group["params"]:
-                state = next(states)
-                if p.grad is not None:
-                    changes.mark(p.data)  # first, so that an interrupted update is one too
-                    self.update(p.data, p.grad.data, state, group)
+        with uninterrupted():
+            self.steps += 1
+            for group in self.groups:
+                for p in group["params"]:
+                    state = next(states)
+                    if p.grad is not None:
+                        changes.mark(p.data)  # first, so that an update that fails is one too
+                        self.update(p.data, p.grad.data, state, group)
 
     @effect
     def zero_grad(self) -> None:
@@ -118,10 +120,11 @@ class Optimizer:
                     raise ShapeError(
                         f"load_state_dict: {name} of parameter {i} is {np.shape(value)}, the parameter {p.shape}"
                     )
-        self.steps = state_dict["steps"]
-        self.state = [{k: np.array(v) for k, v in state.items()} for state in state_dict["state"]]
-        for group, settings in zip(self.groups, state_dict["groups"], strict=True):
-            group.update(settings)
+        arrays = [{k: np.array(v) for k, v in state.items()} for state in state_dict["state"]]
+        with uninterrupted():
+            self.steps, self.state = state_dict["steps"], arrays
+            for group, settings in zip(self.groups, state_dict["groups"], strict=True):
+                group.update(settings)
 
 
 class SGD(Optimizer):

@@ -127,19 +127,20 @@ def test_a_picture_that_cannot_be_written_costs_one_line(tmp_path, capsys):
     assert names(tmp_path) == ["boundary.svg", "curve.svg", "mlp.svg", "weights.npz"]
 
 
-def interrupted(tmp_path, *arguments):
-    """Run, wait for the first epoch, press Ctrl-C."""
+def interrupted(tmp_path, number, *arguments):
+    """Run, wait for the first epoch, send the signal."""
     process = start("--epochs", 100_000, "--data", "moons", "--hidden", "8", "--out", tmp_path, *arguments)
     first = process.stderr.readline()
     assert first.startswith("epoch 1/100000")
     time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, error = process.communicate(timeout=60)
     return process.returncode, out, error
 
 
-def test_ctrl_c_saves_what_there_is(tmp_path):
-    code, out, error = interrupted(tmp_path)
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_ctrl_c_and_sigterm_save_what_there_is(name, tmp_path):
+    code, out, error = interrupted(tmp_path, getattr(signal, name))
     assert code == 130
     assert error.count("\n") == 1
     assert "stopped after epoch" in error

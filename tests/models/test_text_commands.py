@@ -98,7 +98,7 @@ def test_it_learns(text, tmp_path, capsys):
 class StopAfter(train_text.StopRequest):
     """Ctrl-C as it comes in the middle of a step."""
 
-    def __init__(self, training_step: int) -> None:
+    def __init__(self, training_step: int, number: int = signal.SIGINT) -> None:
         super().__init__()
         self.steps = training_step
         original = train_text.step
@@ -106,7 +106,7 @@ class StopAfter(train_text.StopRequest):
         def step(training):
             loss = original(training)
             if training.record.step == self.steps:
-                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(number)
             return loss
 
         train_text.step, self.original = step, original
@@ -130,13 +130,16 @@ def test_ctrl_c_saves_and_resuming_is_bit_identical(text, tmp_path, monkeypatch,
     same(tmp_path / "straight", tmp_path / "stopped")
 
 
-def test_ctrl_c_between_checkpoints_says_where_it_saved(text, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_ctrl_c_and_sigterm_between_checkpoints_say_where_they_saved(name, text, tmp_path, monkeypatch, capsys):
+    before = signal.getsignal(signal.SIGTERM)
     with monkeypatch.context() as patch:
-        patch.setattr(train_text, "StopRequest", lambda: StopAfter(3))
+        patch.setattr(train_text, "StopRequest", lambda: StopAfter(3, getattr(signal, name)))
         assert learn("--text", text, *SMALL, "--steps", 20, "--out", tmp_path) == 130
     last = capsys.readouterr().err.splitlines()[-1]
     assert last == f"stopped after step 3 of 20; saved to {tmp_path / 'checkpoint-000001'}, --resume goes on from there"
     assert state(tmp_path)["step"] == 3
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_ctrl_c_twice_stops_at_once():

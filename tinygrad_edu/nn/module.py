@@ -9,8 +9,9 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from tinygrad_edu import serialize
-from tinygrad_edu.autograd import Scope, changes, effect, state
+from tinygrad_edu.autograd import Scope, changes, clock, effect, state
 from tinygrad_edu.errors import ShapeError
+from tinygrad_edu.interrupts import uninterrupted
 from tinygrad_edu.tensor import Tensor
 
 
@@ -58,7 +59,7 @@ class Module:
 
     training: bool = True
     _settings: ClassVar[int] = 0  # grows whenever an attribute of any module is set
-    _structure: ClassVar[int] = 0  # grows whenever any module gets or loses a child: what is known of the tree is stale
+    _structure: ClassVar[int] = 0  # when any module last got or lost a child: what was known of its tree is stale
     _scopes: tuple[int, dict[Module, tuple[str, str]]] = (-1, {})
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -100,11 +101,11 @@ class Module:
             )
         Module._settings += 1
         if isinstance(value, Module) or isinstance(old, Module):
-            Module._structure += 1
+            Module._structure = next(clock)
         object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
-        Module._structure += 1
+        Module._structure = next(clock)
         object.__delattr__(self, name)
 
     def _refuse_hidden(self, name: str, value: Any) -> None:
@@ -200,9 +201,10 @@ class Module:
         found = [f"{kind}: {_listed(names)}" for kind, names in complaints.items() if names]
         if found:
             raise ShapeError(f"{what} does not fit {type(self).__name__}; {'; '.join(found)}")
-        for _, value, array in both:
-            changes.mark(array)
-            array[...] = value
+        with uninterrupted():
+            for _, value, array in both:
+                changes.mark(array)
+                array[...] = value
         return result
 
     def train(self, mode: bool = True) -> Module:
