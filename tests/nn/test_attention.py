@@ -1,5 +1,6 @@
 """Attention: one head against its formula, all heads against one head at a time and against PyTorch."""
 
+import copy
 import math
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import tinygrad_edu as te
 import tinygrad_edu.functional as F
 from tests.requires import require_torch
+from tests.samples import real
 from tinygrad_edu import ShapeError, Tensor, nn
 
 B, T, S, E, H = 2, 5, 4, 8, 2
@@ -253,6 +255,38 @@ class TestCache:
 
     def test_is_empty_at_first(self) -> None:
         assert nn.KeyValueCache().length == 0
+
+    def test_what_it_returned_stays_and_copies_go_their_own_ways(self) -> None:
+        def token(i: int) -> Tensor:
+            return Tensor(np.full((2, 1, 3), float(i)))
+
+        def held(cache: nn.KeyValueCache) -> list[float]:
+            assert cache.key is not None
+            assert cache.value is not None
+            np.testing.assert_array_equal(cache.key.data, cache.value.data / 10)
+            return cache.key.data[1, :, 2].tolist()
+
+        cache = nn.KeyValueCache()
+        returned = [cache.append(token(i), token(10 * i))[0] for i in range(6)]
+        twin = copy.copy(cache)
+        cache.append(token(6), token(60))
+        twin.append(token(7), token(70))
+        cache.append(token(8), token(80))
+        assert held(cache) == [0, 1, 2, 3, 4, 5, 6, 8]
+        assert held(twin) == [0, 1, 2, 3, 4, 5, 7]
+        for i, key in enumerate(returned):
+            assert key.data[0, :, 0].tolist() == list(range(i + 1))
+        assert cache.key is not None
+        assert cache.value is not None
+        cache.key, cache.value = cache.key.flip(-2), cache.value.flip(-2)
+        cache.append(token(9), token(90))
+        assert held(cache) == [8, 6, 5, 4, 3, 2, 1, 0, 9]
+
+    def test_refuses_another_batch(self) -> None:
+        cache = nn.KeyValueCache()
+        cache.append(Tensor(real(2, 1, 3)), Tensor(real(2, 1, 3)))
+        with pytest.raises(te.ShapeError, match="concatenate"):
+            cache.append(Tensor(real(1, 1, 3)), Tensor(real(1, 1, 3)))
 
 
 class TestPositions:

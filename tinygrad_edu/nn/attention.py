@@ -244,6 +244,7 @@ class KeyValueCache:
     def __init__(self) -> None:
         self.key: Tensor | None = None
         self.value: Tensor | None = None
+        self._rooms: dict[str, tuple[Tensor, np.ndarray]] = {}  # key and value, and the memory they are the start of
 
     @property
     def length(self) -> int:
@@ -252,9 +253,25 @@ class KeyValueCache:
 
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Add new keys and values (..., H, T, D) behind the known ones; returns all, (..., H, S + T, D)."""
-        self.key = key if self.key is None else concatenate([self.key, key], axis=-2)
-        self.value = value if self.value is None else concatenate([self.value, value], axis=-2)
+        self.key, self.value = self._extended("key", self.key, key), self._extended("value", self.value, value)
         return self.key, self.value
+
+    def _extended(self, name: str, known: Tensor | None, new: Tensor) -> Tensor:
+        """Both in a row. Where nothing is recorded, in memory with room for as many more, so that little is copied."""
+        if known is None:
+            return new
+        alike = known.shape[:-2] == new.shape[:-2] and known.shape[-1] == new.shape[-1] and known.dtype == new.dtype
+        if known.requires_grad or new.requires_grad or state.watchers.get() or not alike:
+            return concatenate([known, new], axis=-2)
+        start, end = known.shape[-2], known.shape[-2] + new.shape[-2]
+        made, room = self._rooms.get(name, (None, known.data))
+        if made is not known or end > room.shape[-2]:  # it may also be a copy's, or what somebody assigned
+            room = np.empty((*known.shape[:-2], 2 * end, known.shape[-1]), known.dtype)
+            room[..., :start, :] = known.data
+        room[..., start:end, :] = new.data
+        both = Tensor.wrap(room[..., :end, :])
+        self._rooms[name] = both, room
+        return both
 
 
 # Looking at the weights ----------------------------------------------------------------------------------------------
