@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -94,6 +94,7 @@ class Tensor:
     name: str | None
     hooks: tuple[Callable[[Any], Any], ...]
     retains_grad: bool
+    show_graph: ClassVar[Callable[[Tensor], dict[str, str]] | None] = None  # how notebooks show a graph; set by viz
 
     def __init__(
         self,
@@ -266,6 +267,11 @@ class Tensor:
     def __dlpack_device__(self) -> tuple[Any, int]:
         """Where the array is: in the computer's own memory."""
         return self.data.__dlpack_device__()
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str] | None:
+        """What a notebook shows: the graph of what was computed, if viz is imported; else the text."""
+        show = type(self).show_graph
+        return None if show is None or self.op is None else show(self)
 
     def __reduce__(self) -> Any:
         """A copy of a leaf, by copy, deepcopy or pickle: its value, gradient and name, but not its hooks."""

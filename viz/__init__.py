@@ -5,6 +5,8 @@ its numbers on top of the card, values flowing down, gradients flowing up. `viz.
 charts show what is in a model. All pictures can be saved, are shown by notebooks, and are light or dark.
 """
 
+from tinygrad_edu.tensor import Tensor
+from viz import notebook
 from viz.chart import Chart
 from viz.drawing import Drawing, draw, steps
 from viz.explain import explain
@@ -31,3 +33,5 @@ __all__ = [
     "steps",
     "tree",
 ]
+
+Tensor.show_graph = notebook.show

@@ -10,14 +10,15 @@ from html import escape
 from typing import Any
 
 from tinygrad_edu.autograd import Scope
+from tinygrad_edu.nn import Module
 from tinygrad_edu.tensor import Tensor
 from viz.animated import animated
 from viz.captions import LANGUAGES
 from viz.dot import dot
 from viz.flags import find_flags
 from viz.fold import Folding
+from viz.forward import output_of
 from viz.frames import frames
-from viz.names import chosen
 from viz.opening import open_fused
 from viz.palette import LIGHT, THEMES
 from viz.parts import Fold, Trace, View
@@ -34,8 +35,8 @@ _FEWEST_CARDS = 4  # where so few still take too long, the layout engine is at f
 
 
 def draw(
-    root: Tensor,
-    *,
+    root: Tensor | Module,
+    *inputs: Any,
     names: Mapping[str, Any] | None = None,
     highlight: Tensor | None = None,
     depth: int | None = None,
@@ -51,6 +52,7 @@ def draw(
 ) -> Drawing:
     """Draw what `root` was computed from: one card per op, its chain rule with numbers, its value and its gradient.
 
+    root: a tensor, such as the loss; or a model, called once with `inputs`, whose output is drawn then.
     names: names for tensors, such as `locals()`, also through the modules in it; anything else in it is ignored.
     highlight: a tensor; the path of its gradient is drawn thick, and a card multiplies the factors along it.
     depth: how many levels of modules are drawn open; by default as many as fit about `budget` cards.
@@ -65,7 +67,7 @@ def draw(
     descent that a page ends with.
 
     Gradients are shown once `backward()` has run; before, the picture has the values and the rules.
-    Raises TypeError if root is no Tensor, ValueError for an unknown option, MissingEngineError without PyPI's graphviz.
+    Raises TypeError if root is neither, ValueError for an unknown option, MissingEngineError without PyPI's graphviz.
 
     >>> from tinygrad_edu import Tensor
     >>> x = Tensor(3.0, requires_grad=True, name="x")
@@ -76,7 +78,7 @@ def draw(
     """
     _check("viz.draw", direction, theme, lang)
     expand = [expand] if isinstance(expand, str) else list(expand)
-    traced = _gathered(root, names, expand, fused, highlight)
+    traced = _gathered(*output_of(root, inputs, names), expand, fused, highlight)
     heading = printable(title) if title is not None else traced.title
     folding = Folding(depth, expand, collapse, budget)
 
@@ -90,8 +92,8 @@ def draw(
 
 
 def steps(
-    root: Tensor,
-    *,
+    root: Tensor | Module,
+    *inputs: Any,
     names: Mapping[str, Any] | None = None,
     depth: int | None = None,
     expand: Collection[str] = (),
@@ -117,7 +119,7 @@ def steps(
     """
     _check("viz.steps", direction, theme, lang)
     expand = [expand] if isinstance(expand, str) else list(expand)
-    traced = _gathered(root, names, expand, fused)
+    traced = _gathered(*output_of(root, inputs, names), expand, fused)
     heading = printable(title) if title is not None else traced.title
     folding = Folding(depth, expand, collapse, budget)
     return Steps(traced, folding, heading, direction=direction, theme=theme, lang=lang, rate=rate)
@@ -131,11 +133,11 @@ def _check(where: str, direction: str, theme: str, lang: str) -> None:
 
 
 def _gathered(
-    root: Tensor, names: Mapping[str, Any] | None, expand: list[str], fused: bool, highlight: Tensor | None = None
+    root: Tensor, names: Mapping[str, Any], expand: list[str], fused: bool, highlight: Tensor | None = None
 ) -> Trace:
     """The trace with its fused ops opened and its flags."""
     traced = gather(root, names, highlight, opening=partial(open_fused, expand=expand, all_of_them=not fused))
-    traced.flags = find_flags(traced, chosen(names or {}))
+    traced.flags = find_flags(traced, names)
     return traced
 
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from tinygrad_edu.nn import Module, Parameter
 from tinygrad_edu.tensor import Tensor
 from viz import text
@@ -24,9 +26,12 @@ def chosen(names: Mapping[str, Any]) -> dict[str, Any]:
 def choose_names(tensors: list[Tensor], root: Tensor, names: Mapping[str, Any]) -> dict[Tensor, str]:
     """The name of each tensor: its own, the user's, its path in a module the user named, or a short new one."""
     known: dict[Tensor, str] = {}
+    arrays = {id(tensor._data): tensor for tensor in tensors if tensor.op is None}
     for key, value in names.items():
         if isinstance(value, Tensor):
             known.setdefault(value, key)
+        elif isinstance(value, np.ndarray) and id(value) in arrays:  # such as labels, which an op made a tensor of
+            known.setdefault(arrays[id(value)], key)
     for key, value in names.items():
         if isinstance(value, Module):
             for path, parameter in value.named_parameters():

@@ -111,7 +111,7 @@ def test_highlight_must_be_in_the_graph() -> None:
 
 
 def test_only_tensors_are_drawn() -> None:
-    with pytest.raises(TypeError, match="expected a Tensor, got list"):
+    with pytest.raises(TypeError, match="expected a Tensor, such as the loss, or a model and its inputs, got list"):
         viz.draw([fan_out()])
     y, names = neuron()
     for wrong in ([y], {y: "y"}, nn.Linear(1, 1)):
