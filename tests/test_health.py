@@ -135,6 +135,7 @@ def test_a_transformer_fits_into_80_columns() -> None:
     table = str(found).splitlines()[len(found.warnings) or 1 :]
     assert len({len(line) for line in table}) == 1
     assert len(table[0]) <= 80
+    assert str(found).isascii()
     assert table[0].split() == ["layer", "weight", "grad", "step/w", "output", "dead", "sat.", "bad"]
     assert len(table) == 1 + len(found.rows)
     assert any(line.startswith("blocks.0.attention.query") for line in table)

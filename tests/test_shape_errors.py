@@ -321,3 +321,48 @@ def test_integers_go_through_modules_as_numbers() -> None:
     for name, (make, op) in MODULES.items():
         if op != "embedding" and name not in INSIDE:
             assert make()(x).shape[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda x: F.leaky_relu(x, "x"), "leaky_relu: negative_slope must be a number, got str 'x'"),
+        (lambda x: F.elu(x, None), "elu: alpha must be a number, got NoneType None"),
+        (lambda x: F.layer_norm(x, eps="x"), "layer_norm: eps must be a number"),
+        (lambda x: F.dropout(x, [0.5]), "dropout: p must be a number, got list [0.5]"),
+        (lambda x: F.cross_entropy(x, np.zeros(4, int), label_smoothing="x"), "label_smoothing must be a number"),
+    ],
+)
+def test_options_of_functions(call: Callable[[Any], Any], words: str) -> None:
+    with pytest.raises(te.InputError) as caught:
+        call(Tensor(real(4, 3)))
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Linear("4", 3),
+        lambda: nn.Linear(4, None),
+        lambda: nn.Linear(4, -1),
+        lambda: nn.Embedding(5, 2.5),
+        lambda: nn.LayerNorm((4, 4)),
+        lambda: nn.Dropout("0.5"),
+        lambda: nn.Dropout(2),
+        lambda: nn.MultiHeadAttention(5, 2),
+        lambda: nn.MultiHeadAttention(4, 2, dropout="x"),
+        lambda: nn.MultiHeadAttention("4", 2),
+        lambda: nn.SelfAttention(4, "2"),
+        lambda: nn.HeadByHead(4, 0),
+        lambda: nn.SinusoidalPositionalEncoding("6", 4),
+        lambda: nn.LearnedPositionalEncoding(6, None),
+        lambda: nn.Sequential(3),
+        lambda: nn.ModuleList([nn.ReLU]),
+    ],
+)
+def test_modules_refuse_wrong_settings(make: Callable[[], Any]) -> None:
+    with pytest.raises((TypeError, ValueError)) as caught:
+        make()
+    names = [name for name in (*MODULES, "Sequential", "ModuleList") if str(caught.value).startswith(name)]
+    assert names, caught.value
+    assert caught.value.__context__ is None

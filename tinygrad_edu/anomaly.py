@@ -89,8 +89,8 @@ def born_backward(step: Step) -> str:
     advice = _advice(step.op, arrays[2:])
     if zero_times_infinity and not np.asarray(_array(step.upstream)).all():
         advice = (
-            "0 · ∞: no gradient arrives there (a mask or a where behind it chose otherwise), and the slope is "
-            "infinite. Put a safe value in first: x = te.where(mask, x, 1.0), then the op, then the where you have"
+            "0 times infinity: no gradient arrives there (a mask or a where behind it chose otherwise), and the slope "
+            "is infinite. Put a safe value in first: x = te.where(mask, x, 1.0), then the op, then the where you have"
         )
     line = where(output) if lines.get(output) else " (open detect_anomaly around the forward pass to see the line)"
     return _report(what, result, wrong, sources, arrays, advice, line)
@@ -188,6 +188,8 @@ def _advice(op: Op, arrays: Sequence[Any]) -> str:
             return _LARGE + "or clip the gradients"
     elif op.name not in _ADVICE:
         if any(np.isinf(x).any() for x in arrays if x.dtype.kind == "f"):
-            return "∞ - ∞, 0 · ∞ and ∞ / ∞ are NaN: mask with te.where after the op, or with a large negative number"
+            return (
+                "infinity minus infinity, or times 0, is NaN: mask with te.where after the op, or with a finite number"
+            )
         return _LARGE + "clip the gradients, or normalise the data"
     return _ADVICE[op.name]

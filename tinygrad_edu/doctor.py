@@ -295,7 +295,7 @@ def _born_in_forward_pass(root: Tensor) -> str:
 def _zero(case: Case) -> Found:
     arriving = [step for step in case.steps if np.any(step.upstream) or not np.size(step.upstream)]
     shut = [step for step in arriving if not np.any(step.contribution)]
-    reasons = [f"{_at(step)}: {gates.explain(step) or _rule(step)}" for step in shut]
+    reasons = [f"{_at(step)}: {gates.explain(step) or _NO_SLOPE}" for step in shut]
     names = set(map(_culprit, shut))
     arrived: dict[Any, list[Any]] = {}
     for step in case.steps:
@@ -320,7 +320,7 @@ def _culprit(step: Step) -> str:
 
 def _vanished(case: Case) -> Found:
     reasons = [f"{_at(step)}: {gates.explain(step)}" for step in _sharp(case) if gates.explain(step)]
-    return [_change(case, "vanished", "÷"), *reasons], _ADVICE["tiny"]
+    return [_change(case, "shrank", 1.0), *reasons], _ADVICE["tiny"]
 
 
 def _sharp(case: Case) -> list[Step]:
@@ -329,23 +329,24 @@ def _sharp(case: Case) -> list[Step]:
 
 
 def _exploded(case: Case) -> Found:
-    return [_change(case, "grew", "×")], _ADVICE["huge"]
+    return [_change(case, "grew", -1.0)], _ADVICE["huge"]
 
 
-def _change(case: Case, verb: str, sign: str) -> str:
-    """Which kind of op on the way changed the norm most, all together."""
-    norms, kinds = _norms(case), {step.op.name: [step.op.name] for step in case.way}
-    factors = dict.fromkeys(kinds, 1.0)
+def _change(case: Case, verb: str, power: float) -> str:
+    """Which kind of op on the way changed the norm most, all together: shrank it (power 1) or made it grow (-1)."""
+    norms, places = _norms(case), dict[str, list[str]]()
+    factors: dict[str, float] = {}
     for step, (before, after) in zip(case.way, pairwise(norms), strict=True):
-        kinds[step.op.name].append(_at(step))
-        factors[step.op.name] *= (before / after if sign == "÷" else after / before) if before and after else 1.0
+        places.setdefault(step.op.name, []).append(_at(step))
+        factor = (before / after) ** power if before and after else 1.0
+        factors[step.op.name] = factors.get(step.op.name, 1.0) * factor
     words = f"it {verb} from {norms[0]:.3g} to {norms[-1]:.3g} through {len(case.way)} ops"
     worst = max(factors, key=lambda name: factors[name], default="")
     if not worst or factors[worst] <= 1:
         return words
-    _, *places = kinds[worst]
-    where_ = f"at {places[0]}" if len(places) == 1 else f"in the {len(places)} {worst} ops, together"
-    return f"{words}, most of it {where_}: {sign} {factors[worst]:.2g}"
+    several = f"in the {len(places[worst])} {worst} ops, together"
+    at = several if len(places[worst]) > 1 else f"at {places[worst][0]}"
+    return f"{words}, most of it {at} by a factor of {factors[worst]:.2g}"
 
 
 def _healthy(case: Case) -> Found:
@@ -363,6 +364,7 @@ def _healthy(case: Case) -> Found:
 
 
 _CAUSES = {"nan": _born, "infinite": _born, "zero": _zero, "tiny": _vanished, "huge": _exploded, "healthy": _healthy}
+_NO_SLOPE = "its rule makes 0 of the gradient that arrives"
 _OPENERS = {
     "relu": "a lower learning rate, smaller initial values or normalised inputs keep gates open; so does leaky_relu",
     "sigmoid tanh": "smaller initial values, normalised inputs or a layer norm keep it off its flat ends; as the last "
@@ -473,9 +475,3 @@ def _name(tensor: Tensor, steps: Sequence[Step] = ()) -> str:
 
 def _at(step: Step) -> str:
     return f"{describe(step.output)}{where(step.output)}"
-
-
-def _rule(step: Step) -> str:
-    index = min(step.index, len(step.op.formula) - 1)
-    rule = f" (dL/dinput = {step.op.formula[index]})" if step.op.formula else ""
-    return f"its rule makes 0 of the gradient that arrives{rule}"

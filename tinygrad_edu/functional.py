@@ -37,6 +37,13 @@ def _array(x: Any) -> np.ndarray:
     return np.asarray(x._data if isinstance(x, Tensor) else x)
 
 
+def _number(name: str, option: str, value: Any) -> float:
+    """An option that is a number, as one of Python's: it changes no dtype."""
+    if isinstance(value, (int, float, np.integer, np.floating)):
+        return float(value)
+    raise InputError(f"{name}{here()}: {option} must be a number, got {type(value).__name__} {value!r:.40}")
+
+
 # Activations ---------------------------------------------------------------------------------------------------------
 
 
@@ -47,12 +54,12 @@ def relu(x: Operand) -> Tensor:
 
 def leaky_relu(x: Operand, negative_slope: float = 0.01) -> Tensor:
     """x where x > 0, else negative_slope · x."""
-    return apply(elementwise.leaky_relu, x, negative_slope=float(negative_slope))
+    return apply(elementwise.leaky_relu, x, negative_slope=_number("leaky_relu", "negative_slope", negative_slope))
 
 
 def elu(x: Operand, alpha: float = 1.0) -> Tensor:
     """x where x > 0, else alpha (exp(x) - 1) (Clevert et al. 2015, arXiv:1511.07289)."""
-    return apply(elementwise.elu, x, alpha=float(alpha))
+    return apply(elementwise.elu, x, alpha=_number("elu", "alpha", alpha))
 
 
 def sigmoid(x: Operand) -> Tensor:
@@ -126,12 +133,12 @@ def embedding(ids: Any, weight: Tensor) -> Tensor:
 
 def layer_norm(x: Operand, weight: Operand | None = None, bias: Operand | None = None, eps: float = 1e-5) -> Tensor:
     """(x - mean) / √(var + eps) over the last axis, then ⊙ weight + bias (arXiv:1607.06450)."""
-    return apply(fused.layer_norm, x, weight, bias, eps=float(eps))
+    return apply(fused.layer_norm, x, weight, bias, eps=_number("layer_norm", "eps", eps))
 
 
 def dropout(x: Operand, p: float = 0.5, training: bool = True) -> Tensor:
     """Zero each element with probability p and scale the rest by 1 / (1 - p); nothing when not training."""
-    if not 0 <= p <= 1:
+    if not 0 <= _number("dropout", "p", p) <= 1:
         raise ValueError(f"dropout: p is a probability, got {p}")
     x = _tensor(x, "dropout")
     if not training or p == 0:
@@ -184,8 +191,8 @@ def _reduced(loss: Tensor, reduction: str, name: str) -> Tensor:
 def _same_shape(prediction: Operand, target: Operand, name: str) -> None:
     if np.shape(prediction) != np.shape(target):
         raise ShapeError(
-            f"{name}: the prediction {np.shape(prediction)} and the target {np.shape(target)} must have the same "
-            "shape; broadcasting them would compare every prediction with every target. Reshape one of them first."
+            f"{name}{here()}: the prediction {np.shape(prediction)} and the target {np.shape(target)} must have the "
+            "same shape; broadcasting them would compare every prediction with every target. Reshape one of them first."
         )
 
 
@@ -206,12 +213,12 @@ def cross_entropy(
     """
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f'cross_entropy: reduction must be "mean", "sum" or "none", got {reduction!r}')
-    if not 0 <= label_smoothing <= 1:
+    if not 0 <= _number("cross_entropy", "label_smoothing", label_smoothing) <= 1:
         raise ValueError(f"cross_entropy: label_smoothing is a share, from 0 to 1, got {label_smoothing}")
     logits = _tensor(logits, "cross_entropy")
     axis = min(1, logits.ndim - 1) if axis is None else axis
     if not -logits.ndim <= axis < logits.ndim:
-        raise ShapeError(f"cross_entropy: the logits {logits.shape} have no axis {axis} with the classes")
+        raise ShapeError(f"cross_entropy{here()}: the logits {logits.shape} have no axis {axis} with the classes")
     axis %= logits.ndim
     classes = logits.shape[axis]
     target_array = _array(target)
@@ -234,8 +241,8 @@ def cross_entropy(
         )
     if target_array.shape != logits.shape[:-1]:
         raise ShapeError(
-            f"cross_entropy: with {classes} classes on axis {axis}, the target must have shape {logits.shape[:-1]}, "
-            f"got {target_array.shape}. If the classes are on the last axis, pass axis=-1."
+            f"cross_entropy{here()}: with {classes} classes on axis {axis}, the target must have shape "
+            f"{logits.shape[:-1]}, got {target_array.shape}. If the classes are on the last axis, pass axis=-1."
         )
     return apply(
         fused.cross_entropy,

@@ -24,7 +24,7 @@ import tinygrad_edu.functional as F
 from tinygrad_edu.autograd import state
 from tinygrad_edu.errors import InputError
 from tinygrad_edu.nn import init
-from tinygrad_edu.nn.layers import Linear
+from tinygrad_edu.nn.layers import Linear, check_sizes
 from tinygrad_edu.nn.module import Module, ModuleList, Parameter
 from tinygrad_edu.ops import fused
 from tinygrad_edu.tensor import Operand, Tensor, apply, concatenate, here, where
@@ -41,6 +41,7 @@ class SinusoidalPositionalEncoding(Module):
     """
 
     def __init__(self, context_length: int, embed_dim: int, dtype: Any = np.float32) -> None:
+        check_sizes(self, context_length=context_length, embed_dim=embed_dim)
         self.context_length, self.embed_dim = context_length, embed_dim
         pair = np.arange(embed_dim) // 2  # (E,): 0, 0, 1, 1, 2, 2, ...
         angle = np.arange(context_length)[:, None] / 10000 ** (2 * pair / embed_dim)  # (T, 1) / (E,) -> (T, E)
@@ -59,6 +60,7 @@ class LearnedPositionalEncoding(Module):
     """A table with one row of E numbers for each position, learned like any other weight. Starts as N(0, 0.02²)."""
 
     def __init__(self, context_length: int, embed_dim: int, dtype: Any = np.float32) -> None:
+        check_sizes(self, context_length=context_length, embed_dim=embed_dim)
         self.context_length, self.embed_dim = context_length, embed_dim
         self.weight = Parameter(np.empty((context_length, embed_dim), dtype))
         init.normal_(self.weight, std=0.02)
@@ -164,8 +166,8 @@ class MultiHeadAttention(Module):
     ) -> None:
         self.embed_dim, self.num_heads = embed_dim, num_heads
         self.head_dim = _head_dim("MultiHeadAttention", embed_dim, num_heads)
-        if not 0 <= dropout <= 1:
-            raise ValueError(f"MultiHeadAttention: dropout is a probability, got {dropout}")
+        if not isinstance(dropout, (int, float)) or not 0 <= dropout <= 1:
+            raise ValueError(f"MultiHeadAttention: dropout is a probability, got {dropout!r:.40}")
         self.dropout = dropout
         self.query = Linear(embed_dim, embed_dim, bias, dtype)
         self.key = Linear(embed_dim, embed_dim, bias, dtype)
@@ -340,8 +342,10 @@ def _causal_after(known: int, new: int, mask: Tensor | None) -> Tensor | None:
 
 def _head_dim(name: str, embed_dim: int, num_heads: int) -> int:
     """D = E / H, checked."""
-    if num_heads < 1 or embed_dim < 1 or embed_dim % num_heads:
+    whole = isinstance(embed_dim, (int, np.integer)) and isinstance(num_heads, (int, np.integer))
+    if not whole or num_heads < 1 or embed_dim < 1 or embed_dim % num_heads:
         raise ValueError(
-            f"{name}: embed_dim must be a multiple of num_heads, got embed_dim={embed_dim} and num_heads={num_heads}"
+            f"{name}: embed_dim must be a multiple of num_heads, got embed_dim={embed_dim!r} and "
+            f"num_heads={num_heads!r}"
         )
     return embed_dim // num_heads

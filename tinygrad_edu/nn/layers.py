@@ -14,7 +14,8 @@ from tinygrad_edu.ops.movement import Axis
 from tinygrad_edu.tensor import Tensor
 
 
-def _check_sizes(layer: Module, **sizes: Any) -> None:
+def check_sizes(layer: Module, **sizes: Any) -> None:
+    """Refuse sizes that are no whole numbers."""
     for name, size in sizes.items():
         if not isinstance(size, (int, np.integer)) or size < 0:
             raise ValueError(f"{type(layer).__name__}: {name} must be a whole number, not negative, got {size!r}")
@@ -27,7 +28,7 @@ class Linear(Module):
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, dtype: Any = np.float32) -> None:
-        _check_sizes(self, in_features=in_features, out_features=out_features)
+        check_sizes(self, in_features=in_features, out_features=out_features)
         self.in_features, self.out_features = in_features, out_features
         bound = 1 / math.sqrt(in_features) if in_features else 0.0
         self.weight = Parameter(np.empty((out_features, in_features), dtype))
@@ -47,7 +48,7 @@ class Embedding(Module):
     """A table with one row of embedding_dim numbers for each id, integers from 0. Starts as N(0, 1)."""
 
     def __init__(self, num_embeddings: int, embedding_dim: int, dtype: Any = np.float32) -> None:
-        _check_sizes(self, num_embeddings=num_embeddings, embedding_dim=embedding_dim)
+        check_sizes(self, num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.weight = Parameter(np.empty((num_embeddings, embedding_dim), dtype))
         init.normal_(self.weight)
@@ -84,8 +85,8 @@ class Dropout(Module):
     """While training, zero each element with probability p and scale the rest by 1 / (1 - p)."""
 
     def __init__(self, p: float = 0.5) -> None:
-        if not 0 <= p <= 1:
-            raise ValueError(f"Dropout: p is a probability, got {p}")
+        if not isinstance(p, (int, float)) or not 0 <= p <= 1:
+            raise ValueError(f"Dropout: p is a probability, got {p!r:.40}")
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
