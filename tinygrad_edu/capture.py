@@ -29,6 +29,7 @@ from tinygrad_edu.tensor import Tensor
 
 AnyStep = TypeVar("AnyStep", bound=Callable[..., Any])
 MOST = 16  # how many times a step is recorded
+Marks = list[tuple[str, list[Any]]]
 _KNOWN_ERRORS = (IndexError, TypeError, ValueError, InputError, OutOfRangeError, ShapeError)
 _SETTINGS = (bool, int, float, str, type(None))
 
@@ -43,9 +44,9 @@ def capture(step: AnyStep) -> AnyStep:
 
     Replayed are ops, backward(), grad(), dropout, optimizers, schedules, clip_grad_norm_, zero_grad(), and what NumPy
     computes on an argument. Parameters and learning rates are read anew each time. What else the step does in Python,
-    such as printing, it does on the calls that are recorded only. What cannot be replayed, such as loss.item() within
-    the step, raises GraphError and is named. The first two calls are recorded, and must do the same.
-    `step.source()` shows the program.
+    such as printing, it does on recorded calls only. What cannot be replayed, such as loss.item() within the step,
+    raises GraphError and is named. A step is recorded on its calls 1, 2, 4, 8 and so on, ever more rarely, and must do
+    the same each time. `step.source()` shows the program.
 
     >>> import tinygrad_edu as te
     >>> w = te.nn.Parameter([1.0, 2.0])
@@ -134,7 +135,8 @@ class _Recording:
         self.stand_ins: list[tuple[Any, np.ndarray]] = []
         self.arguments = map_tree((args, kwargs), self._stand_in)
         self.surroundings: _Surroundings | None = None
-        self.first: Recorder | None = None
+        self.calls = 0
+        self.marks: Marks = []
         self.fresh: list[Tensor] = []
         self.program: Callable[[], Any] | None = None
         self.names: list[str] = []
@@ -168,7 +170,10 @@ class _Recording:
                 stand_in._grad, x = x._grad, x._data
             np.copyto(array, x)
         try:
-            return self._watch(tensors) if self.program is None else self._replay(self.program)
+            self.calls += 1
+            if self.program is None or self.calls & (self.calls - 1) == 0:
+                return self._watch(tensors)
+            return self._replay(self.program)
         finally:
             for stand_in, x in tensors:
                 x._grad = stand_in._grad
@@ -183,12 +188,12 @@ class _Recording:
         before.refuse_changes()
         _refuse_optimized([x for _, x in tensors], recorder.calls)
         chance.refuse_other_draws(recorder.calls)
-        if self.first is None:
-            self.first = recorder
-        else:
-            _refuse_differences(self.first, recorder)
+        self.marks, before_it = recorder.marks(), self.marks
+        if before_it:
+            _refuse_differences(before_it, self.marks)
+        if before_it and self.program is None:
             self.program, self.source, self.names = compile_program(self.name, recorder.calls, recorder.result)
-            self.fresh, self.first = recorder.fresh, None
+            self.fresh = recorder.fresh
         self.surroundings = _Surroundings(self.step, recorder.roots.values(), recorder.leaves.values())
         return map_tree(result, lambda x: _without_history(x, recorder))
 
@@ -314,30 +319,23 @@ class _Chance:
 # Did the step do the same twice? -------------------------------------------------------------------------------------
 
 
-def _refuse_differences(first: Recorder, second: Recorder) -> None:
+def _refuse_differences(first: Marks, now: Marks) -> None:
     """Raise, and say where, if two recordings of a step differ."""
-    for number, (a, b) in enumerate(zip(first.calls, second.calls, strict=False)):
-        if a.name != b.name or len(a.args) != len(b.args):
-            refuse(f"line {number + 1} of the step was {a.name} at first, and then {b.name}", _DATA)
-        for position, (x, y) in enumerate(zip(_inputs(a), _inputs(b), strict=True)):
-            if first.mark(x) != second.mark(y):
+    for number, ((name, inputs), (new_name, new_inputs)) in enumerate(zip(first, now, strict=False)):
+        if name != new_name or len(inputs) != len(new_inputs):
+            refuse(
+                f"line {number + 1} of the step was {name} at first, and is now {new_name}",
+                "Use te.where instead of an if, and make what the step depends on an argument",
+            )
+        for position, (x, y) in enumerate(zip(inputs, new_inputs, strict=True)):
+            if x != y:
                 refuse(
-                    f"{a.name}: input {position} changes from call to call ({_shown(x)}, then {_shown(y)}), and is "
+                    f"{name}: input {position} changes from call to call ({_shown(x)}, now {_shown(y)}), and is "
                     "neither an argument of the step nor computed by ops",
                     "Make it an argument, as an array",
                 )
-    if len(first.calls) != len(second.calls):
-        refuse(f"the step took {len(first.calls)} lines at first, and then {len(second.calls)}", _DATA)
-    if first.mark(first.result) != second.mark(second.result):
-        refuse("what the step returns changes, and is not computed by ops", "Return tensors, and count outside of it")
 
 
-_DATA = "Use te.where instead of an if, and make what the step depends on an argument"
-
-
-def _inputs(call: Call) -> list[Any]:
-    return [*call.args, *call.kwargs.values()]
-
-
-def _shown(x: Any) -> str:
-    return f"{x.dtype} {x.shape}" if isinstance(x, (np.ndarray, np.generic)) and np.ndim(x) else f"{x!r:.40}"
+def _shown(mark: Any) -> str:
+    """What differs: a number, or the type and shape of an array."""
+    return str(mark[-1] if isinstance(mark, tuple) else mark)

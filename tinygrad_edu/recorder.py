@@ -217,21 +217,17 @@ class Recorder(Watcher):
             if args[0].op is not None:
                 refuse(f"the gradient of {describe(args[0])} is kept", "Do not ask for the gradients of intermediates")
             self.fresh.append(args[0])
-        first, rest = args[:1], args[1:]
-        refs = [*first, *map_tree(list(rest), self._given)] if isinstance(first[0], Tensor) else self._given_all(args)
-        array = isinstance(result, (np.ndarray, np.generic, float)) and not isinstance(result, bool)
-        results = [result] if array else []
-        values = self.emit(function, refs, *results, kwargs=map_tree(kwargs, self._given), pure=False)
-        if array:
-            self.remember(result, values[0])
-
-    def _given_all(self, args: Sequence[Any]) -> list[Any]:
-        return [map_tree(x, self._given) for x in args]
+        refs = [x if i == 0 and isinstance(x, Tensor) else map_tree(x, self._given) for i, x in enumerate(args)]
+        results = [result] if isinstance(result, (np.ndarray, np.generic, float)) else []
+        for value in self.emit(function, refs, *results, kwargs=map_tree(kwargs, self._given), pure=False):
+            self.remember(result, value)
 
     def _given(self, x: Any) -> Any:
         """An argument of an effect: a tensor that was there before is meant itself, any other by its elements."""
-        if not isinstance(x, Tensor) or x.time < self.start or any(x is other for other in self.fresh):
-            return self.value(x) if not isinstance(x, Tensor) else x
+        if not isinstance(x, Tensor):
+            return self.value(x)
+        if x.time < self.start or any(x is other for other in self.fresh):
+            return x
         return self.emit(Tensor.wrap, [self.value(x)], x._data)[0]
 
     def asked(self, tensor: Any) -> None:
@@ -283,8 +279,13 @@ class Recorder(Watcher):
             (value,) = self.emit(copied, [value], np.array(array))
         return self.emit(Tensor.wrap, [value], array)[0] if isinstance(x, Tensor) else value
 
-    def mark(self, x: Any) -> Any:
-        """What two recordings must agree in where a line reads x: names, places in memory, or the elements."""
+    def marks(self) -> list[tuple[str, list[Any]]]:
+        """What another recording of the same step must agree in: the lines, and what each of them reads."""
+        lines = [(call.name, [*call.args, *call.kwargs.values()]) for call in self.calls]
+        return [(name, [self._mark(x) for x in inputs]) for name, inputs in [*lines, ("return", [self.result])]]
+
+    def _mark(self, x: Any) -> Any:
+        """The name of a value, the place of an array that stays, or else the elements."""
         if isinstance(x, Leaf) or (isinstance(x, Tensor) and x.time < self.start):
             return "tensor", id(x.tensor if isinstance(x, Leaf) else x)
         if isinstance(x, Value):
@@ -293,13 +294,36 @@ class Recorder(Watcher):
             return "new tensor", x.shape, [x is other for other in self.fresh]
         if isinstance(x, (np.ndarray, np.generic)):
             place = self.fixed.get(id(memory(x)))
-            start = x.__array_interface__["data"][0] - memory(x).__array_interface__["data"][0] if place else 0
-            return x.dtype, x.shape, x.tobytes() if place is None else (place, start, x.strides)
+            return _Constant(x) if place is None else ("place", place, _geometry(x))
         if isinstance(x, (tuple, list)):
-            return type(x), [self.mark(item) for item in x]
+            return type(x), [self._mark(item) for item in x]
         if isinstance(x, dict):
-            return dict, [(key, self.mark(item)) for key, item in x.items()]
+            return dict, [(key, self._mark(item)) for key, item in x.items()]
         return (type(x), repr(x)) if isinstance(x, (bool, int, float, str, slice, type(None))) else id(x)
+
+
+class _Constant:
+    """An array that a program reads where it is: equal to another that is there too, or that has the same elements."""
+
+    def __init__(self, array: Any) -> None:
+        self.array, self.elements = array, array.tobytes()  # of now: the array itself may be changed later
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Constant) or self.array.dtype != other.array.dtype:
+            return False
+        same_place = memory(self.array) is memory(other.array) and _geometry(self.array) == _geometry(other.array)
+        return same_place or (bool(self.array.shape == other.array.shape) and self.elements == other.elements)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __str__(self) -> str:
+        return f"{self.array.dtype} {self.array.shape}"
+
+
+def _geometry(array: Any) -> Any:
+    """Where in its memory an array lies."""
+    start = array.__array_interface__["data"][0] - memory(array).__array_interface__["data"][0]
+    return start, array.shape, array.strides
 
 
 class _Traced(Symbol):
