@@ -225,14 +225,14 @@ class Transformer(nn.Module):
         array = np.asarray(ids)
         if array.ndim not in (1, 2):
             raise UserError(f"Transformer: expected token ids (B, T) or (T,), got shape {array.shape}")
-        if array.size == 0:
+        if array.shape[-1] == 0:
             raise UserError("Transformer: there are no tokens; begin with at least one, such as a new line")
         if array.dtype.kind not in "iu":
             raise TypeError(f"Transformer: token ids are integers, got {array.dtype}; did you forget to encode a text?")
         V = self.config.vocab_size
-        if array.min() < 0 or array.max() >= V:
-            wrong = array[(array < 0) | (array >= V)][0]
-            raise UserError(f"Transformer: token id {wrong} is not in the vocabulary of {V} tokens, 0 to {V - 1}")
+        wrong = array[(array < 0) | (array >= V)]
+        if wrong.size:
+            raise UserError(f"Transformer: token id {wrong[0]} is not in the vocabulary of {V} tokens, 0 to {V - 1}")
         return array
 
     # Writing ---------------------------------------------------------------------------------------------------------
