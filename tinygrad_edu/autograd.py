@@ -500,7 +500,9 @@ def _seeds(outputs: Any, grad_outputs: Any, create_graph: bool) -> dict[Any, Any
 
 def _listed(values: Any) -> list[Any]:
     """One tensor or several, as a list."""
-    listed = list(values) if isinstance(values, Iterable) and not hasattr(values, "_data") else [values]
+    if hasattr(values, "_data"):
+        return [values]
+    listed = list(values) if isinstance(values, Iterable) else [values]
     for value in listed:
         if not hasattr(value, "_data"):
             raise TypeError(f"expected a tensor or a list of tensors, got {type(value).__name__} {value!r:.60}")
@@ -521,7 +523,7 @@ def _seed(root: Any, gradient: Any, create_graph: bool) -> Any:
                 f"backward from {describe(root)} needs a gradient of that shape: only an output of one element has the "
                 "default 1. Reduce it to a loss first (.sum() or .mean()), or pass gradient="
             )
-        gradient = np.ones_like(data)[()]
+        gradient = np.ones_like(data) if data.shape else data.dtype.type(1)
     elif not (create_graph and hasattr(gradient, "_data")):
         try:
             gradient = copied(getattr(gradient, "_data", gradient), data.dtype)

@@ -30,6 +30,7 @@ _recording, _scope, _watchers = state.recording.get, state.scope.get, state.watc
 _NO_OPTIONS: dict[str, Any] = {}
 _new = object.__new__
 _PLAIN = frozenset({float, int, bool, type(None)})
+_FLOATS = frozenset({np.float16, np.float32, np.float64})  # as scalars: quicker to ask than for the dtype
 
 
 def _operator(op: Op, reflected: bool = False) -> Callable[[Tensor, Operand], Tensor]:
@@ -669,7 +670,7 @@ def apply(op: Op, *inputs: Any, **options: Any) -> Tensor:
         saved = ()
         if op.saves:
             result, saved = result
-        kind = result.dtype.kind
+        kind = "f" if type(result) in _FLOATS else result.dtype.kind
     except (ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
         raise _explained(op, arrays, options, error) from None
     if kind not in "biuf" or (op.saves and not (isinstance(saved, tuple) and len(saved) == len(op.saves))):

@@ -356,32 +356,35 @@ def _within(ids: Any, number: int, name: str, of: str) -> Any:
 
 
 def _cross_entropy(logits: Any, target: Any, ignore_index: int, label_smoothing: float, reduction: str) -> Any:
-    kept = target != ignore_index
-    classes = logits.shape[-1]
-    _within(target[kept], classes, "target", "classes")
-    index = np.where(kept, target, 0)[..., None]
-    shifted = logits - _largest(logits, -1)
-    slope = np.exp(shifted)  # becomes p - q: q is the target distribution, 1 at the target less what smoothing spreads
-    total = np.sum(slope, axis=-1, keepdims=True)
+    x, index = rows(floats(logits)), target.reshape(-1)  # (..., C) -> (N, C), (...) -> (N,)
+    classes, kept = x.shape[-1], index != ignore_index
+    every = kept.all()
+    _within(index if every else index[kept], classes, "target", "classes")
+    places = np.arange(index.size), index if every else np.where(kept, index, 0)
+    x = x - np.maximum.reduce(x, axis=-1, keepdims=True, initial=np.finfo(x.dtype).min)
+    slope = np.exp(x)  # becomes p - q: q is the target distribution, 1 at the target less what smoothing spreads
+    total = np.add.reduce(slope, axis=-1, keepdims=True)
     slope /= total
     with np.errstate(divide="ignore"):
-        log_total = np.log(total)
-    loss = (log_total - np.take_along_axis(shifted, index, -1))[..., 0]
+        log_total = np.log(total)[:, 0]
+    loss = log_total - x[places]
     if label_smoothing:
-        spread = log_total[..., 0] - np.mean(shifted, axis=-1)
-        loss = (1 - label_smoothing) * loss + label_smoothing * spread
+        loss = (1 - label_smoothing) * loss + label_smoothing * (log_total - np.mean(x, axis=-1))
         slope -= label_smoothing / classes
-    np.put_along_axis(slope, index, np.take_along_axis(slope, index, -1) - (1 - label_smoothing), -1)
-    if not kept.all():
-        loss, slope = np.where(kept, loss, 0), np.where(kept[..., None], slope, 0)
-    if reduction == "none":
-        return loss, (slope,)
-    if reduction == "sum":
-        return np.sum(loss), (slope,)
-    with np.errstate(invalid="ignore"):  # no target left: 0 / 0 is NaN, as in PyTorch, with zero gradients
-        number = np.result_type(logits, np.float32).type(np.count_nonzero(kept))  # float16 ends at 65504
-        mean_loss = np.sum(loss, dtype=np.result_type(loss, number)) / number
-        return mean_loss.astype(loss.dtype), (np.divide(slope, np.maximum(number, 1), out=slope),)
+    slope[places] -= 1 - label_smoothing
+    if not every:
+        loss, slope = np.where(kept, loss, 0), np.where(kept[:, None], slope, 0)
+    if reduction == "mean":
+        wide = np.float32 if loss.dtype == np.float16 else loss.dtype.type  # float16 ends at 65504
+        number = wide(np.count_nonzero(kept))
+        with np.errstate(invalid="ignore"):  # no target left: 0 / 0 is NaN, as in PyTorch, with zero gradients
+            loss = (np.add.reduce(loss, dtype=wide) / number).astype(loss.dtype)
+        slope /= number or wide(1)
+    elif reduction == "sum":
+        loss = np.sum(loss)
+    else:
+        loss = loss.reshape(target.shape)
+    return loss, (slope.reshape(logits.shape),)
 
 
 def _cross_entropy_definition(

@@ -36,13 +36,10 @@ def _expand(x: Any, shape: Shape, axis: Axis, keepdims: bool) -> Any:
 
 
 def _sum_to(x: Any, shape: Shape) -> Any:
-    extra = x.ndim - len(shape)
-    if extra and x.shape[extra:] == shape and prod(shape) > 1 and x.dtype.kind == "f":
-        copies = x.reshape(prod(x.shape[:extra]), prod(shape))
-        return np.matmul(np.ones(len(copies), x.dtype), copies).reshape(shape)  # np.sum takes up to four times as long
-    added = tuple(range(extra))
-    stretched = tuple(i + len(added) for i, n in enumerate(shape) if n == 1 and x.shape[i + len(added)] != 1)
-    return np.sum(x, axis=added + stretched, keepdims=True).reshape(shape) if added or stretched else x
+    added = x.ndim - len(shape)
+    x = np.add.reduce(x, axis=tuple(range(added))) if added else x
+    stretched = tuple([i for i, n in enumerate(shape) if n == 1 and x.shape[i] != 1])
+    return np.add.reduce(x, axis=stretched, keepdims=True) if stretched else x
 
 
 sum: Op = Op(
