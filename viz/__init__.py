@@ -10,6 +10,7 @@ from viz import notebook
 from viz.chart import Chart
 from viz.drawing import Drawing, draw, steps
 from viz.explain import explain
+from viz.films import Film, film
 from viz.language import attention, embeddings, next_tokens, positions
 from viz.learning import decision_boundary, loss_curves, predictions
 from viz.render import MissingEngineError
@@ -19,6 +20,7 @@ from viz.tree import tree
 __all__ = [
     "Chart",
     "Drawing",
+    "Film",
     "MissingEngineError",
     "Steps",
     "attention",
@@ -26,6 +28,7 @@ __all__ = [
     "draw",
     "embeddings",
     "explain",
+    "film",
     "loss_curves",
     "next_tokens",
     "positions",

@@ -45,8 +45,8 @@ def _masked(array: np.ndarray, look: Look) -> np.ndarray:
 def _heat_map(matrix: np.ndarray, masked: np.ndarray, scale: float | None, color: str, style: Style, look: Look) -> str:
     """A square for each block of cells: grey where all of it is masked, else the mean of what is not."""
     p = style.palette
-    covered = _pool(masked, style)
-    means = _pool(np.where(masked, 0, matrix), style) / np.where(covered < 1, 1 - covered, 1)
+    covered = pooled(masked, style.cells)
+    means = pooled(np.where(masked, 0, matrix), style.cells) / np.where(covered < 1, 1 - covered, 1)
     finite = np.abs(means[np.isfinite(means)])
     largest = scale or float(finite.max(initial=0.0)) or 1.0
 
@@ -80,7 +80,7 @@ def _heads(array: np.ndarray, scale: float, color: str, style: Style, look: Look
 def gate_picture(gate: np.ndarray, style: Style) -> str:
     """Which elements of a tensor pass (light) and which do not (dark)."""
     p = style.palette
-    shares = _pool(_matrix(gate), style)
+    shares = pooled(_matrix(gate), style.cells)
     return _squares([[mix(p.closed, p.open, share) for share in line] for line in shares], p.border, _ROOM)
 
 
@@ -109,12 +109,12 @@ def _grid(matrix: np.ndarray, color: str) -> str:
     return table(*rows, border=1, color=color, cellpadding=2, fixedsize="true", **size)
 
 
-def _pool(matrix: np.ndarray, style: Style) -> np.ndarray:
-    """Block means, no more of them along an axis than the style has."""
+def pooled(matrix: np.ndarray, cells: int) -> np.ndarray:
+    """Block means, at most so many of them along each axis."""
     for axis in (0, 1):
         length = matrix.shape[axis]
-        if length > style.cells:
-            starts = np.arange(style.cells + 1) * length // style.cells
+        if length > cells:
+            starts = np.arange(cells + 1) * length // cells
             blocks = (matrix.take(range(*ends), axis) for ends in pairwise(starts))
             matrix = np.stack([block.mean(axis, dtype=np.float64) for block in blocks], axis)
     return matrix

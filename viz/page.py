@@ -62,7 +62,7 @@ def fill(name: str, theme: str, data: Any, **content: str) -> str:
 
     theme: "light" or "dark"; anything else leaves it to the reader's own.
     """
-    script, css = resource(f"{name}.js"), palette_css() + resource(f"{name}.css")
+    script, css = resource(f"{name}.js"), palette_css() + resource("base.css") + resource(f"{name}.css")
     content |= {"css": css, "script": script, "policy": policy(script, css), "data": as_json(data)}
     content["theme"] = f' data-theme="{theme}"' if theme in ("light", "dark") else ""
     return Template(resource(f"{name}.html")).substitute(content)

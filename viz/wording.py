@@ -162,13 +162,14 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "拖动可移动，滚轮可缩放，点击卡片看它的步骤。",
     ),
     # Films
+    "film_no_script": ("A film needs JavaScript.", "影片需要 JavaScript。"),
     "film_loss": ("Loss", "损失"),
     "film_weights": ("Weights", "权重"),
     "film_gradients": ("Gradients", "梯度"),
     "film_activations": ("Activations", "激活"),
     "film_attention": ("Attention", "注意力"),
     "film_boundary": ("Decision boundary", "决策边界"),
-    "film_step": ("after step {step}: loss {loss}", "第 {step} 步之后：损失 {loss}"),
+    "film_step": ("step {step}: loss {loss}", "第 {step} 步：损失 {loss}"),
 }
 
 
