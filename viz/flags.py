@@ -92,8 +92,8 @@ def _shut_units(trace: Trace) -> Iterator[Flag]:
         units = int(flat.reshape(-1, y.shape[-1]).all(axis=0).sum())
         if units:
             word = "closed" if kind == "dead" else kind
-            are = "units are" if units > 1 else "unit is"
-            yield Flag(card, f"{units} of {y.shape[-1]} {are} {word} on every row ({kind})")
+            are = "are" if units > 1 else "is"
+            yield Flag(card, f"{units} of {y.shape[-1]} units {are} {word} on every row ({kind})")
 
 
 # Modules ----------------------------------------------------------------------------------------------------

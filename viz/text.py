@@ -126,8 +126,10 @@ def statistics(array: Any) -> str:
     if array.size == 0:
         return f"shape {array.shape}, empty"
     zeros = 100 * (1 - np.count_nonzero(array) / array.size)
-    total = sum(float(part.sum()) for (part,) in chunks(array))
+    mean = sum(float(part.sum()) for (part,) in chunks(array)) / array.size
+    if array.dtype.kind == "f" and abs(mean) < 4 * np.finfo(array.dtype).eps * max(-array.min(), array.max()):
+        mean = 0.0  # what rounding left of a sum of 0
     return (
         f"shape {array.shape}, norm {number(norm(array))}, min {number(array.min())}, max {number(array.max())}, "
-        f"mean {number(total / array.size)}, {zeros:.3g} % zero"
+        f"mean {number(mean)}, {zeros:.3g} % zero"
     )

@@ -57,7 +57,7 @@ def value_of(text: str) -> float:
 
 def close(shown: str, true: object) -> bool:
     """Whether a shown number is the true one to its four digits."""
-    return bool(np.isclose(value_of(shown), float(np.asarray(true)), rtol=6e-4, atol=1e-12))
+    return bool(np.isclose(value_of(shown), float(np.asarray(true)), rtol=6e-4, atol=1e-12, equal_nan=True))
 
 
 def neuron() -> tuple[Tensor, dict[str, Tensor]]:

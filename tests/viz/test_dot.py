@@ -9,18 +9,17 @@ from pathlib import Path
 import pytest
 
 import viz
-from tests.viz.reading import broadcasting, diamond, fan_out, neuron, parse
+from tests.viz.graphs import PICTURES
+from tests.viz.reading import parse
 from tinygrad_edu import Tensor, autograd
 from viz import formulas
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "viz"
-PICTURES = {"neuron": lambda: neuron()[0], "fan-out": fan_out, "diamond": diamond, "broadcasting": broadcasting}
 
 
 def draw(name: str) -> str:
-    root = PICTURES[name]()
-    root.backward()
-    return viz.draw(root).source
+    root, options = PICTURES[name]()
+    return viz.draw(root, **options).source
 
 
 @pytest.mark.parametrize("name", PICTURES)

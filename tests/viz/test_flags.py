@@ -36,16 +36,16 @@ def test_units_that_are_closed_on_every_row() -> None:
     h = x.relu()
     h.name = "h"
     loss = run_back(h.sum())
-    assert flags(loss) == ["h: 1 of 3 unit is closed on every row (dead)"]
+    assert flags(loss) == ["h: 1 of 3 units is closed on every row (dead)"]
     source = viz.draw(loss).source
-    assert source.count("⚠ 1 of 3 unit is closed on every row (dead)") == 1
-    assert source.count("⚠ h: 1 of 3 unit is closed on every row (dead)") == 1
+    assert source.count("⚠ 1 of 3 units is closed on every row (dead)") == 1
+    assert source.count("⚠ h: 1 of 3 units is closed on every row (dead)") == 1
     assert flags(run_back(Tensor([[-1.0, 1.0]], requires_grad=True).relu().sum())) == []
 
 
 def test_saturated_units() -> None:
     loss = run_back(Tensor([[9.0, 0.0], [-9.0, 0.1]], requires_grad=True).tanh().sum())
-    assert flags(loss) == ["h: 1 of 2 unit is saturated on every row (saturated)"]
+    assert flags(loss) == ["h: 1 of 2 units is saturated on every row (saturated)"]
 
 
 def test_the_first_op_that_made_nan() -> None:

@@ -6,45 +6,127 @@ import pytest
 import tinygrad_edu as te
 import tinygrad_edu.functional as F
 import viz
+from tests.viz.graphs import PICTURES
 from tests.viz.reading import broadcasting, close, diamond, fan_out, neuron, parse, value_of
 from tinygrad_edu import Tensor, nn
 from tinygrad_edu.nn import Parameter
-from viz.text import norm, number
+from viz.frame import SHOWN_USES
+from viz.parts import Card, Fold, View
+from viz.text import FEW, norm, number, statistics, together
 from viz.trace import trace
 
 
 def check(root: Tensor, **options: object) -> None:
-    """Compare what is drawn with a sweep of our own: values, gradients, and what passes along each edge."""
+    """Compare what is drawn with a sweep of our own: values, gradients, what passes along each edge, and the folds."""
     totals: dict[Tensor, np.ndarray] = {}
     contributions: dict[tuple[Tensor, int], np.ndarray] = {}
     for step in te.sweep(root, gradients=totals):
         totals[step.output] = step.upstream
         contributions[step.output, step.index] = step.contribution
-    texts, hints = parse(viz.draw(root, **options).source)
-    for card in trace(root).cards:
-        if np.ndim(card.value) == 0:
-            assert close(texts[f"v-{card.id}"], card.tensor.data)
+    drawing = viz.draw(root, **options)
+    texts, hints = parse(drawing.source)
+    for node in drawing.view.nodes:
+        if isinstance(node, Fold):
+            check_fold(node, drawing.view, totals, contributions, texts, hints)
         else:
-            assert f"norm {number(norm(card.tensor.data))}," in hints[f"v-{card.id}"]
-        total = totals.get(card.tensor)
-        if total is None:
-            assert texts[f"g-{card.id}"] in ("not needed", "gradient: not needed")
-        elif np.ndim(total) == 0:
-            assert close(texts[f"g-{card.id}"], total)
+            check_card(node, totals, contributions, texts, hints)
+    for links in drawing.view.uses.values():
+        if 1 < len(links) <= SHOWN_USES:
+            for link in links:
+                passed = [contributions.get((edge.target.tensor, edge.index)) for edge in link.edges]
+                check_outlet(texts[f"u-{link.id}"], [array for array in passed if array is not None])
+
+
+def check_array(identity: str, array: np.ndarray, texts: dict[str, str], hints: dict[str, str]) -> None:
+    """A number as it is; few numbers each; more as their norm, in sight and in the tooltip."""
+    array = np.asarray(array)
+    if array.ndim == 0:
+        assert close(texts[identity], array)
+        return
+    assert f"norm {number(norm(array))}," in hints[identity]
+    if array.size <= FEW:
+        assert texts[identity] == "".join(number(x) for x in array.flat)
+    if array.dtype.kind == "f" and np.isfinite(norm(array)):
+        assert f"norm {number(norm(array))}" in texts[f"n{identity}"] or "masked" in texts[f"n{identity}"]
+
+
+def check_card(
+    card: Card,
+    totals: dict[Tensor, np.ndarray],
+    contributions: dict[tuple[Tensor, int], np.ndarray],
+    texts: dict[str, str],
+    hints: dict[str, str],
+) -> None:
+    check_array(f"v-{card.id}", card.tensor.data, texts, hints)
+    total = totals.get(card.tensor)
+    if total is None:
+        assert texts[f"g-{card.id}"] in ("not needed", "gradient: not needed")
+    else:
+        check_array(f"g-{card.id}", total, texts, hints)
+    for edge in card.inputs:
+        if (card.tensor, edge.index) not in contributions:
+            assert not edge.needs_grad
+            continue
+        passed = contributions[card.tensor, edge.index]
+        if edge.scalar:
+            numbers = texts[f"c-{edge.id}"]
+            assert close(numbers, passed)
+            product = numbers.split(edge.rule)[1].split("=")[0].split("×")
+            assert np.isclose(value_of(product[0]) * value_of(product[1]), passed, rtol=1e-3)
         else:
-            assert f"norm {number(norm(total))}," in hints[f"g-{card.id}"]
-        for edge in card.inputs:
-            if (card.tensor, edge.index) not in contributions:
-                assert not edge.needs_grad
-                continue
-            passed = contributions[card.tensor, edge.index]
-            if edge.scalar:
-                numbers = texts[f"c-{edge.id}"]
-                assert close(numbers, passed)
-                product = numbers.split(edge.rule)[1].split("=")[0].split("×")
-                assert np.isclose(value_of(product[0]) * value_of(product[1]), passed, rtol=1e-3)
-            else:
-                assert f"norm {number(norm(passed))}" in hints[f"c-{edge.id}"] or close(number(passed), passed)
+            assert f"passes on {statistics(passed)}" in hints[f"c-{edge.id}"]
+
+
+def check_fold(
+    fold: Fold,
+    view: View,
+    totals: dict[Tensor, np.ndarray],
+    contributions: dict[tuple[Tensor, int], np.ndarray],
+    texts: dict[str, str],
+    hints: dict[str, str],
+) -> None:
+    """Norms of the value, of the gradient in and out, of each module of a stack, and of each parameter."""
+    inside, kept = {card.tensor for card in fold.cards}, {leaf.tensor for leaf in fold.leaves}
+    leaving: dict[Tensor, np.ndarray] = {}
+    for (tensor, index), passed in contributions.items():
+        source = tensor.inputs[index]
+        if tensor in inside and source not in inside and source not in kept:
+            leaving[source] = leaving.get(source, 0) + passed
+    used_inside = {x for tensor in inside for x in tensor.inputs if isinstance(x, Tensor)}
+    used_outside = {
+        x for card in view.trace.cards if card.tensor not in inside for x in card.tensor.inputs if isinstance(x, Tensor)
+    }
+    outputs = [tensor for tensor in inside if tensor in used_outside or tensor not in used_inside]
+    before, after = together([totals[tensor] for tensor in outputs]), together(leaving.values())
+    assert texts[f"g-{fold.id}"] == f"gradient norm {number(before)} → {number(after)}  (×{number(after / before)})"
+    assert texts[f"v-{fold.id}"] == f"value norm {number(together([tensor.data for tensor in outputs]))}"
+    groups: dict[str, list[float]] = {}
+    for leaf in fold.leaves:
+        if leaf.kind == "parameter":
+            groups.setdefault(leaf.name.rpartition(".")[2] if len(fold.parts) > 1 else leaf.name, []).append(
+                norm(totals[leaf.tensor])
+            )
+    shown = [text for identity, text in texts.items() if identity.startswith("p-") and identity[2:] in _ids(fold)]
+    assert len(shown) == len(groups)
+    for words, norms in zip(shown, groups.values(), strict=True):
+        numbers = [min(norms), max(norms)] if len(norms) > 1 else norms
+        assert words.endswith("gradient norm " + " … ".join(map(number, numbers)))
+
+
+def _ids(fold: Fold) -> set[str]:
+    return {leaf.id for leaf in fold.leaves}
+
+
+def check_outlet(words: str, passed: list[np.ndarray]) -> None:
+    if passed:
+        total = sum(passed[1:], passed[0])
+        assert words.endswith(number(total) if np.ndim(total) == 0 else f"norm {number(norm(total))}")
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_every_number_of_every_golden_picture(name: str) -> None:
+    root, options = PICTURES[name]()
+    check(root, **options)
 
 
 @pytest.mark.parametrize("make", [lambda: neuron()[0], fan_out, diamond, broadcasting])
