@@ -12,6 +12,8 @@ from viz.chart import Canvas, Chart
 from viz.palette import FORMULA, NOTE, RULE
 from viz.signs import clipped, ending, shown
 
+_LABELLED = 16  # so many squares of attention have labels each
+
 
 class Tokenizer(Protocol):
     """Text to token ids and back: ours, tiktoken's and Hugging Face's transformers' do."""
@@ -46,6 +48,7 @@ def attention(
     *,
     tokenizer: Tokenizer | None = None,
     labels: Sequence[str] | None = None,
+    layers: Sequence[int] | None = None,
     title: str = "Who looks at whom",
     theme: str = "auto",
 ) -> Chart:
@@ -53,48 +56,54 @@ def attention(
 
     model: anything with `attention_maps(ids)`. tokens: ids (T,), or a text with its tokenizer.
     labels: the T names of the tokens, instead of those that the tokenizer gives them; without either, their ids.
-    Where no token looks at a later one, the cells of what is to come are grey.
-    Raises ValueError for tokens that are no list of ids, and for maps that do not fit them.
+    layers: which of them are drawn, counted from 0; by default all. Of more than 16 squares, only those at the left and
+    at the bottom have labels. Where no token looks at a later one, the cells of what is to come are grey.
+    Raises ValueError for tokens that are no list of ids, layers that are not there, and maps that do not fit.
     """
     ids, names = _tokens("attention", tokens, tokenizer, labels)
-    maps = [np.array(each, dtype=np.float64) for each in model.attention_maps(ids)]
-    T, layers = len(ids), len(maps)
-    wrong = [each.shape for each in maps if each.ndim != 3 or each.shape[1:] != (T, T) or not len(each)]
-    if wrong or not maps:
-        raise ValueError(f"attention: expected maps (heads, {T}, {T}), one for each layer, got {wrong or 'none'}")
-    heads, names = max(map(len, maps)), [clipped(name) for name in names]
-    hidden = ~np.tri(T, dtype=bool) & all(not each[:, ~np.tri(T, dtype=bool)].any() for each in maps)
+    T, maps = len(ids), _maps(model, ids, layers)
+    heads, names = max(map(len, maps.values())), [clipped(name) for name in names]
+    future = ~np.tri(T, dtype=bool)
+    hidden = future & all(not each[:, future].any() for each in maps.values())
     side = max(1.9, 0.165 * T + 0.5)  # inches, so that every token has a readable label
 
     def draw(canvas: Canvas) -> None:
-        grid = canvas.figure.subplots(layers, heads, squeeze=False)
-        for layer, row in enumerate(grid):
-            for head, axes in enumerate(row):
-                if head < len(maps[layer]):
-                    cells = np.ma.masked_where(hidden, maps[layer][head])
-                    image = _attention_map(canvas, axes, cells, names)
-                    axes.set_title(f"layer {layer + 1}, head {head + 1}", fontsize=RULE)
-                else:
-                    axes.set_axis_off()
-        bar = canvas.scale(image, "share", grid.ravel().tolist(), shrink=0.9 / layers + 0.1, aspect=25, pad=0.01)
+        grid = canvas.figure.subplots(len(maps), heads, squeeze=False)
+        many, last = grid.size > _LABELLED, [*maps][-1]
+        for row, (layer, weights) in zip(grid, maps.items()):
+            for head, axes in enumerate(row[: len(weights)]):
+                image = _attention_map(canvas, axes, np.ma.masked_where(hidden, weights[head]))
+                axes.set_title(f"layer {layer}, head {head}", fontsize=RULE)
+                left, bottom = not many or head == 0, not many or layer == last
+                _name_tokens(axes, names if left else [], names if bottom else [], canvas.palette.ink)
+            for axes in row[len(weights) :]:
+                axes.set_axis_off()
+        shrink = 0.9 / len(maps) + 0.1
+        bar = canvas.scale(image, "share", grid.ravel().tolist(), shrink=shrink, aspect=25, pad=0.01)
         bar.set_label("share of the attention; each row adds up to 1")
 
     words = "row: the token that looks  ·  column: the token it looks at"
     words += "  ·  grey: still to come, hidden by the mask" * bool(hidden.any())
-    return Chart(title, words, (max(7.0, side * heads + 0.9), (side + 0.25) * layers + 0.75), draw, theme)
+    return Chart(title, words, (max(7.0, side * heads + 0.9), (side + 0.25) * len(maps) + 0.75), draw, theme)
 
 
-def _attention_map(canvas: Canvas, axes: Any, cells: np.ndarray, names: Sequence[str]) -> Any:
+def _maps(model: LooksAround, ids: np.ndarray, layers: Sequence[int] | None) -> dict[int, np.ndarray]:
+    """Layer -> its weights (H, T, T)."""
+    found, T = model.attention_maps(ids), len(ids)
+    chosen = range(len(found)) if layers is None else list(layers)
+    if not len(chosen) or min(chosen) < 0 or max(chosen) >= len(found):
+        raise ValueError(f"attention: expected layers from 0 to {len(found) - 1}, at least one, got {list(chosen)}")
+    maps = {layer: np.array(found[layer], dtype=np.float64) for layer in chosen}
+    for layer, each in maps.items():
+        if each.ndim != 3 or each.shape[1:] != (T, T) or not len(each):
+            raise ValueError(f"attention: expected maps (heads, {T}, {T}), got {each.shape} of layer {layer}")
+    return maps
+
+
+def _attention_map(canvas: Canvas, axes: Any, cells: np.ndarray) -> Any:
     """One head: (T, T) cells from paper to blue."""
-    T = len(names)
+    T = len(cells)
     image = canvas.image(axes, cells, "share", vmin=0, vmax=1, extent=(0, T, T, 0))
-    size = NOTE if max(map(len, names)) <= 3 else 8
-    look: dict[str, Any] = {"fontsize": size, "color": canvas.palette.ink}
-    axes.set_yticks(np.arange(T) + 0.5, names, **look)
-    if max(map(len, names)) > 1:
-        look |= {"rotation": 90, "rotation_mode": "anchor", "ha": "right", "va": "center"}
-    axes.set_xticks(np.arange(T) + 0.5, names, **look)
-    axes.tick_params(left=False, bottom=False, pad=3)
     along, across = np.repeat(np.arange(1, T), 3), np.tile([0, T, np.nan], T - 1)
     for x, y in ((along, across), (across, along)):  # all lines of the grid as one line with gaps
         axes.plot(x, y, color=canvas.palette.paper, linewidth=0.6)
@@ -102,6 +111,17 @@ def _attention_map(canvas: Canvas, axes: Any, cells: np.ndarray, names: Sequence
     for spine in axes.spines.values():
         spine.set(visible=True, color=canvas.palette.border, linewidth=0.6)
     return image
+
+
+def _name_tokens(axes: Any, rows: Sequence[str], columns: Sequence[str], colour: str) -> None:
+    """The tokens at the sides of a square: upright below it, unless each is a single sign."""
+    longest = max(map(len, [*rows, *columns]), default=0)
+    look: dict[str, Any] = {"fontsize": NOTE if longest <= 3 else 8, "color": colour}
+    axes.set_yticks(np.arange(len(rows)) + 0.5, rows, **look)
+    if longest > 1:
+        look |= {"rotation": 90, "rotation_mode": "anchor", "ha": "right", "va": "center"}
+    axes.set_xticks(np.arange(len(columns)) + 0.5, columns, **look)
+    axes.tick_params(left=False, bottom=False, pad=3)
 
 
 def _tokens(

@@ -17,6 +17,7 @@ import textwrap
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 # Imports of the pictures
 import numpy as np
@@ -185,6 +186,16 @@ def first_nan() -> None:
     viz.draw(loss, names=locals()).save("first_nan.svg")
 
 
+def one_to_the_next() -> None:
+    """The backward pass as it happens. The picture moves by itself, without a script."""
+    x = Parameter(0.5)
+    h = x.tanh()
+    y = h * h
+    y.backward(retain_grads=True)
+
+    viz.draw(y, names=locals()).save("one_to_the_next.animated.svg")
+
+
 def neuron_steps() -> None:
     """A neuron learns, step by step: forward, backward, and one step of gradient descent."""
     w1, w2, b = Parameter(0.2355), Parameter(0.0665), Parameter(0.0)
@@ -214,7 +225,7 @@ def mlp_steps() -> None:
 
 
 @cache
-def trained() -> tuple:
+def trained() -> tuple[Any, ...]:
     """A small transformer that has read the Python language reference for about a minute."""
     from models import demo, train_text
     from models.text import default_text, unigram_entropy
@@ -282,7 +293,7 @@ SECTIONS: dict[str, list[Callable[[], None]]] = {
     "Number by number": [neuron, fan_out, diamond, double_backward],
     "Tensors": [broadcasting, masked_softmax],
     "Models": [mlp, attention_head, block, folded_stack],
-    "Step by step": [neuron_steps, mlp_steps],
+    "Step by step": [one_to_the_next, neuron_steps, mlp_steps],
     "What went wrong": [dead_relu, first_nan],
     "What a model has learned": [loss_curves, attention, next_tokens, embeddings, positions, decision_boundary],
 }
@@ -318,7 +329,8 @@ def page(printed: dict[str, str]) -> str:
 
 def file(draw: Callable[[], None]) -> str:
     """The name of the file that a function writes."""
-    return re.findall(r'\.save\("([^"]+)"\)', code(draw))[-1]
+    name: str = re.findall(r'\.save\("([^"]+)"\)', code(draw))[-1]
+    return name
 
 
 def link(heading: str, name: str) -> str:

@@ -68,7 +68,8 @@ def overlapping_texts(page: Any, slack: float = 2.0) -> list[str]:
     """The pairs of texts in an SVG that run into each other by more than `slack` pixels in both directions."""
     found: list[str] = page.evaluate(
         """slack => {
-        const texts = [...document.querySelectorAll('svg text')].filter(text => text.textContent.trim());
+        const shown = text => text.textContent.trim() && text.checkVisibility({opacityProperty: true});
+        const texts = [...document.querySelectorAll('svg text')].filter(shown);
         const boxes = texts.map(text => [text.textContent, text.getBoundingClientRect()]);
         return boxes.flatMap(([one, a], i) => boxes.slice(i + 1).filter(([other, b]) =>
             Math.min(a.right, b.right) - Math.max(a.left, b.left) > slack &&

@@ -84,7 +84,7 @@ def test_attention_of_a_text_has_a_square_for_each_head_and_its_tokens_on_both_s
     chart = viz.attention(model, "of the", tokenizer=tokenizer)
     found = texts(chart.svg)
     squares = [text for text in found if text.startswith("layer")]
-    assert squares == [f"layer {layer}, head {head}" for layer in (1, 2) for head in (1, 2)]
+    assert squares == [f"layer {layer}, head {head}" for layer in (0, 1) for head in (0, 1)]
     assert all(found.count(label) == 2 * 4 for label in "ofth␣")
     assert "row: the token that looks  ·  column: the token it looks at  ·  grey: still to come" in " ".join(found)
     ids = tokenizer.encode("of the")
@@ -106,7 +106,17 @@ def test_attention_that_looks_ahead_has_no_grey_cells() -> None:
 
 def test_attention_of_layers_with_different_heads_and_of_one_token() -> None:
     chart = viz.attention(Maps(causal(1, 1, 1), causal(2, 1, 1)), [0], labels=["a"])
-    assert [text for text in texts(chart.svg) if text.startswith("layer 1")] == ["layer 1, head 1"]
+    assert [text for text in texts(chart.svg) if text.startswith("layer 0")] == ["layer 0, head 0"]
+
+
+def test_attention_of_many_heads_is_labelled_at_the_sides_and_of_some_layers() -> None:
+    model = Maps(*[causal(6, 2, 2)] * 3)
+    found = texts(viz.attention(model, [0, 1], labels=["one", "two"]).svg)
+    assert found.count("one") == 3 + 6
+    squares = [text for text in texts(viz.attention(model, [0, 1], layers=[2]).svg) if text.startswith("layer")]
+    assert squares == [f"layer 2, head {head}" for head in range(6)]
+    with pytest.raises(ValueError, match=r"expected layers from 0 to 2, at least one, got \[3\]"):
+        viz.attention(model, [0, 1], layers=[3])
 
 
 @pytest.mark.parametrize(
@@ -117,8 +127,8 @@ def test_attention_of_layers_with_different_heads_and_of_one_token() -> None:
         ([causal(1, 2, 2)], [], None, r"expected token ids \(T,\).* \(0,\)"),
         ([causal(1, 2, 2)], [0.5, 1.0], None, r"expected token ids \(T,\).* float64"),
         ([causal(1, 2, 2)], [0, 1], ["a"], "expected 2 labels, one for each token, got 1"),
-        ([causal(1, 3, 3)], [0, 1], None, r"expected maps \(heads, 2, 2\), one for each layer, got \[\(1, 3, 3\)\]"),
-        ([], [0, 1], None, "got none"),
+        ([causal(1, 3, 3)], [0, 1], None, r"expected maps \(heads, 2, 2\), got \(1, 3, 3\) of layer 0"),
+        ([], [0, 1], None, r"at least one, got \[\]"),
     ],
 )
 def test_attention_of_what_does_not_fit(maps: list[np.ndarray], tokens: Any, labels: Any, words: str) -> None:
