@@ -9,6 +9,7 @@ from tinygrad_edu.doctor import why
 from tinygrad_edu.errors import AnomalyError, FormatError, GraphError, InputError, OutOfRangeError, ShapeError
 from tinygrad_edu.gradcheck import gradcheck
 from tinygrad_edu.health import health
+from tinygrad_edu.locks import lock_arrays
 from tinygrad_edu.ops.blocks import get_num_threads, set_num_threads
 from tinygrad_edu.ops.op import Op
 from tinygrad_edu.origins import record_lines
@@ -56,6 +57,7 @@ __all__ = [
     "jacobian",
     "jvp",
     "load",
+    "lock_arrays",
     "manual_seed",
     "maximum",
     "minimum",

@@ -150,7 +150,7 @@ class Tensor:
 
     @property
     def data(self) -> np.ndarray:
-        """The array itself, not a copy. What is written to it is not recorded."""
+        """The array itself, not a copy. What is written to it is not recorded; `te.lock_arrays()` catches it."""
         if not isinstance(self._elements(), np.ndarray):
             self._data = np.asarray(self._data)
         array: np.ndarray = self._data
@@ -614,6 +614,8 @@ class Tensor:
                 "assigning into a tensor that is part of a graph would make its gradient wrong: build a new one with "
                 "te.where or te.concatenate, or assign under te.no_grad() to a leaf"
             )
+        if not self.data.flags.writeable:
+            raise GraphError("cannot assign: the array is read-only, or belongs to a graph inside te.lock_arrays()")
         try:
             self.data[_plain_index(index)] = value._data if isinstance(value, Tensor) else value
         except (ValueError, IndexError) as error:

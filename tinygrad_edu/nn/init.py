@@ -19,8 +19,8 @@ from tinygrad_edu.tensor import Tensor
 
 
 def _fill(tensor: Tensor, values: Any) -> Tensor:
-    tensor.data[...] = values
     changes.mark(tensor.data)
+    tensor.data[...] = values
     return tensor
 
 
