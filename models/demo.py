@@ -18,15 +18,17 @@ from typing import Any
 import numpy as np
 
 import tinygrad_edu as te
+import tinygrad_edu.functional as F
 from models import command, graphs, train, train_text
 from models.command import Parser, Results
-from models.datasets import Dataset, digits
+from models.datasets import Dataset, digits, moons
+from models.mlp import MLP
 from models.neuron import NeuralNetwork
 from models.text import DEFAULT, default_text, unigram_entropy
 from models.train import History
 from models.train_text import Training
 from models.transformer import Block, TransformerConfig
-from tinygrad_edu import nn
+from tinygrad_edu import Tensor, nn, optim
 
 # Small enough to learn in about a minute and in a quarter of one, on two cores.
 CHARACTERS = train_text.Settings(
@@ -75,6 +77,31 @@ def vectorised(data: Dataset, results: Results, settings: train.Settings) -> Non
     train.fit(model, data, settings, history)
     _tell(history.test_accuracy[-1], data, start)
     train.save(results, model, data, history)
+    results.add(
+        "mlp.html",
+        "the MLP step by step: forward, backward, one step of gradient descent",
+        lambda path: graphs.mlp_backward(path, model, data),
+    )
+    results.add("film.html", "an MLP learns to tell two moons apart: press the space bar", film)
+
+
+def film(path: Path) -> Path:
+    """Record an MLP that learns: its weights, gradients and decision boundary."""
+    import viz
+
+    data = moons(seed=0)
+    te.manual_seed(0)
+    model = MLP([data.features, 16, 16, len(data.classes)], activation="tanh")
+    optimizer = optim.Adam(model.parameters(), lr=0.02)
+    recorded = viz.film(title="An MLP learns to tell two moons apart")
+    for step in range(91):
+        loss = F.cross_entropy(model(Tensor(data.X_train)), data.y_train)
+        model.zero_grad()
+        loss.backward()
+        if step % 3 == 0:
+            recorded.record(model, loss, step=step, boundary=(model, data.X_train, data.y_train))
+        optimizer.step()
+    return recorded.save(path)
 
 
 def _tell(accuracy: float, data: Dataset, start: float) -> None:
@@ -177,6 +204,7 @@ def draw_parts(results: Results) -> None:
     results.add(
         "block.svg", "the backward pass of one small block: each module is a box, each gradient a number", block
     )
+    results.add("block.html", "the same block step by step: click on a module to fold it or to open it", block)
 
 
 def positions(path: Path) -> Path:
@@ -233,6 +261,8 @@ def show(results: Results, quick: bool) -> None:
         "one neuron with its numbers: da/dw2 is the product of the local derivatives along the marked way",
         graphs.neuron,
     )
+    results.add("neuron.html", "the same neuron step by step: open it and press →", graphs.neuron)
+    results.add("fan-out.html", "one tensor with three uses, step by step: their gradients add up", graphs.fan_out)
     data = digits()
     classroom(data, epochs=2 if quick else 25)
     vectorised(data, results, train.Settings(epochs=3 if quick else train.Settings.epochs))

@@ -1,4 +1,4 @@
-"""The graphs that the demonstrations draw with viz: one neuron with numbers, an MLP and a block backwards."""
+"""The graphs that the demonstrations draw with viz: as a picture, or for a name in .html as a page of steps."""
 
 from __future__ import annotations
 
@@ -34,6 +34,17 @@ def neuron(path: Path) -> Path:
     tensors["a"].backward()
     title = "One neuron: a = relu(w₁·x₁ + w₂·x₂ + b)"
     return save(viz.draw(tensors["a"], names=tensors, highlight=tensors["w2"], title=title), path)
+
+
+def fan_out(path: Path) -> Path:
+    """Draw c = a·(a + a): one tensor with three uses, whose gradients are added up."""
+    import viz
+
+    a = nn.Parameter(3.0)
+    b = a + a
+    c = a * b
+    c.backward()
+    return save(viz.draw(c, names={"a": a, "b": b, "c": c}), path)
 
 
 def mlp_backward(path: Path, model: MLP, data: Dataset, samples: int = 2) -> Path:

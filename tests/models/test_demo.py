@@ -18,7 +18,9 @@ pytest.importorskip("matplotlib")
 
 ROOT = Path(__file__).parents[2]
 TEXT = ["attention", "block", "characters", "next-token", "positions", "text-curve", "words"]
-FILES = sorted([f"{name}.svg" for name in (*TEXT, "curve", "mlp", "neuron", "predictions")] + ["weights.npz"])
+PAGES = ["block.html", "fan-out.html", "film.html", "mlp.html", "neuron.html"]
+FIRST = ["fan-out.html", "neuron.html", "neuron.svg"]  # which need no training
+FILES = sorted([*PAGES, *(f"{name}.svg" for name in (*TEXT, "curve", "mlp", "neuron", "predictions")), "weights.npz"])
 
 
 def names(folder):
@@ -69,7 +71,7 @@ def test_ctrl_c_keeps_what_was_written(tmp_path, monkeypatch, capsys):
     assert demo.main(["--quick", "--out", str(tmp_path)]) == 130
     error = capsys.readouterr().err
     assert error == f"python -m models.demo: stopped; what is done so far is in {tmp_path}\n"
-    assert names(tmp_path) == ["neuron.svg"]
+    assert names(tmp_path) == FIRST
 
 
 def test_ctrl_c_in_the_middle_of_the_transformer(tmp_path):
@@ -86,4 +88,4 @@ def test_ctrl_c_in_the_middle_of_the_transformer(tmp_path):
     assert [line for line in error.splitlines() if not line.startswith("step ")] == [
         f"python -m models.demo: stopped; what is done so far is in {tmp_path}"
     ]
-    assert names(tmp_path) == ["neuron.svg"]
+    assert names(tmp_path) == FIRST
