@@ -134,6 +134,26 @@ def test_what_is_thrown_into_a_decorated_generator_arrives_and_what_it_cleans_up
     assert (w * 2).requires_grad
 
 
+def test_blocks_that_generators_close_out_of_order_leave_the_others_as_they_are() -> None:
+    w = nn.Parameter(2.0)
+
+    def waiting() -> Any:
+        with te.no_grad():
+            yield
+
+    first = waiting()
+    next(first)
+    assert not (w * 2).requires_grad  # as inside a context manager that is written as a generator
+    with te.enable_grad():
+        first.close()
+        assert (w * 2).requires_grad
+    assert (w * 2).requires_grad
+    second = waiting()
+    at_once(lambda i: next(second), 1)
+    second.close()  # in another thread than it was begun in: nothing is open here
+    assert (w * 2).requires_grad
+
+
 def big(_: int = 0) -> float:
     """Kernels on arrays so big that threads share them."""
     x = Tensor(np.linspace(-3, 3, 400_000, dtype=np.float32), requires_grad=True)

@@ -72,7 +72,7 @@ class _State:
     """What is being recorded: each of these is a variable of its own in every thread, and in every asyncio task."""
 
     recording: ContextVar[bool] = ContextVar("recording", default=True)
-    outer: ContextVar[tuple[bool, ...]] = ContextVar("outer", default=())  # what it was around the blocks that are open
+    blocks: ContextVar[tuple[_Recording, ...]] = ContextVar("blocks", default=())  # open, outermost first
     scope: ContextVar[Scope | None] = ContextVar("scope", default=None)  # the module call that is running
     root: ContextVar[Any] = ContextVar("root", default=None)  # the outermost module of the running calls
     watchers: ContextVar[tuple[Watcher, ...]] = ContextVar("watchers", default=())  # those open, outermost first
@@ -161,13 +161,19 @@ class _Recording:
         return self if function is None else self(function)
 
     def __enter__(self) -> None:
-        state.outer.set((*state.outer.get(), state.recording.get()))
-        state.recording.set(self.recording)
+        self._settle((*state.blocks.get(), self))
 
     def __exit__(self, *error: object) -> None:
-        *outer, recording = state.outer.get()
-        state.outer.set(tuple(outer))
-        state.recording.set(recording)
+        blocks = list(state.blocks.get())
+        if self in blocks:  # a generator may be closed in another thread
+            del blocks[-1 - blocks[::-1].index(self)]
+        self._settle(tuple(blocks))
+
+    @staticmethod
+    def _settle(blocks: tuple[_Recording, ...]) -> None:
+        """The block opened last decides, in whatever order generators close theirs."""
+        state.blocks.set(blocks)
+        state.recording.set(blocks[-1].recording if blocks else True)
 
     def __call__(self, function: AnyFunction) -> AnyFunction:
         """Decorate a function."""
@@ -199,7 +205,7 @@ class no_grad(_Recording):
     """Inside, nothing is recorded: results do not require a gradient. Each thread has a state of its own.
 
     A generator is decorated, as in `@te.no_grad()`: then its caller records as before while the generator waits. A
-    `with` block around a `yield` would stay open for the caller, as PyTorch's does.
+    `with` block around a `yield` stays open for the caller, which is what context managers are made of.
 
     >>> import tinygrad_edu as te
     >>> x = te.Tensor(2.0, requires_grad=True)
