@@ -253,7 +253,10 @@ class _Changes:
         key = id(owner)
         with _one_at_a_time:
             self.latest = next(clock)
-            self._times[key] = weakref.ref(owner, lambda _: self._times.pop(key, None)), self.latest
+            reference, _ = self._times.get(key, (None, 0))
+            if reference is None or reference() is not owner:
+                reference = weakref.ref(owner, lambda _: self._times.pop(key, None))
+            self._times[key] = reference, self.latest
         for watcher in state.watchers.get():
             watcher.changed(array)
 

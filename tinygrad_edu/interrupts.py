@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
 
-# Python's own functions without the enums around them, which take ten times as long.
-_get_handler: Callable[[int], Any] = inspect.unwrap(signal.getsignal)
-_set_handler: Callable[[int, Any], Any] = inspect.unwrap(signal.signal)
+# Python's own functions without the enums around them, which take most of the time.
+_plain: Any = sys.modules.get("_signal", signal)
+_get_handler: Callable[[int], Any] = _plain.getsignal
+_set_handler: Callable[[int, Any], Any] = _plain.signal
 _CTRL_C = int(signal.SIGINT)
 
 

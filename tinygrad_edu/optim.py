@@ -83,10 +83,11 @@ class Optimizer:
             self.steps += 1
             for group in self.groups:
                 for p in group["params"]:
-                    state = next(states)
-                    if p.grad is not None:
-                        changes.mark(p.data)  # first, so that an update that fails is one too
-                        self.update(p.data, p.grad.data, state, group)
+                    state, gradient = next(states), p.grad
+                    if gradient is not None:
+                        array = p.data
+                        changes.mark(array)  # first, so that an update that fails is one too
+                        self.update(array, gradient.data, state, group)
 
     @effect
     def zero_grad(self) -> None:

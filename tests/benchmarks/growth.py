@@ -42,7 +42,7 @@ def picture(rows: list[dict[str, Any]], path: Path) -> None:
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
-    from matplotlib.ticker import ScalarFormatter
+    from matplotlib.ticker import LogLocator, ScalarFormatter
 
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "growth", "font.size": 10})
     figure, grid = plt.subplots(2, len(SIZES), figsize=(9, 4.6), layout="constrained", sharey="row")
@@ -57,8 +57,9 @@ def picture(rows: list[dict[str, Any]], path: Path) -> None:
                 )
             panel.set(xscale="log", yscale="log", xticks=sizes)
             panel.xaxis.set_major_formatter(ScalarFormatter())
-            panel.yaxis.set_major_formatter(ScalarFormatter())
             panel.minorticks_off()
+            panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            panel.yaxis.set_major_formatter(ScalarFormatter())
             panel.spines[["top", "right"]].set_visible(False)
             if column == 0:
                 panel.set_ylabel(label)
