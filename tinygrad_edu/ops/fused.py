@@ -376,10 +376,9 @@ def _cross_entropy(logits: Any, target: Any, ignore_index: int, label_smoothing:
         loss, slope = np.where(kept, loss, 0), np.where(kept[:, None], slope, 0)
     if reduction == "mean":
         wide = np.float32 if loss.dtype == np.float16 else loss.dtype.type  # float16 ends at 65504
-        number = wide(np.count_nonzero(kept))
-        with np.errstate(invalid="ignore"):  # no target left: 0 / 0 is NaN, as in PyTorch, with zero gradients
-            loss = (np.add.reduce(loss, dtype=wide) / number).astype(loss.dtype)
-        slope /= number or wide(1)
+        number = wide(np.count_nonzero(kept) or np.nan)  # no target left: NaN, as in PyTorch, with zero gradients
+        loss = (np.add.reduce(loss, dtype=wide) / number).astype(loss.dtype)
+        slope /= number if number == number else wide(1)
     elif reduction == "sum":
         loss = np.sum(loss)
     else:
