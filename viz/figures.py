@@ -27,26 +27,25 @@ def picture(array: Any, color: str, style: Style, look: Look = PLAIN) -> str:
         return _grid(_matrix(array), color)
     if not style.detailed:
         return run(f"min {text.number(array.min())}  max {text.number(array.max())}", NOTE, color, mono=True)
-    finite = np.abs(array[np.isfinite(array)])
     if not look.heads:
-        return _heat_map(_matrix(array), _masked(array, look), None, color, style, look)
-    scale = float(finite.max(initial=0.0)) or 1.0
-    return _heads(array, scale, color, style, look)
+        masked = None if look.masked is None else _matrix(look.masked)
+        return _heat_map(_matrix(array), masked, None, color, style, look)
+    largest = float(np.abs(array[np.isfinite(array)]).max(initial=0.0)) or 1.0
+    return _heads(array, largest, color, style, look)
 
 
 def _matrix(array: np.ndarray) -> np.ndarray:
     return array.reshape(-1, array.shape[-1] if array.ndim else 1)
 
 
-def _masked(array: np.ndarray, look: Look) -> np.ndarray:
-    return np.zeros(_matrix(array).shape, bool) if look.masked is None else _matrix(look.masked)
-
-
-def _heat_map(matrix: np.ndarray, masked: np.ndarray, scale: float | None, color: str, style: Style, look: Look) -> str:
+def _heat_map(
+    matrix: np.ndarray, masked: np.ndarray | None, scale: float | None, color: str, style: Style, look: Look
+) -> str:
     """A square for each block of cells: grey where all of it is masked, else the mean of what is not."""
     p = style.palette
-    covered = pooled(masked, style.cells)
-    means = pooled(np.where(masked, 0, matrix), style.cells) / np.where(covered < 1, 1 - covered, 1)
+    means = pooled(matrix if masked is None else np.where(masked, 0, matrix), style.cells)
+    covered = np.zeros(means.shape) if masked is None else pooled(masked, style.cells)
+    means = means / np.where(covered < 1, 1 - covered, 1)
     finite = np.abs(means[np.isfinite(means)])
     largest = scale or float(finite.max(initial=0.0)) or 1.0
 
@@ -67,7 +66,7 @@ def _heads(array: np.ndarray, scale: float, color: str, style: Style, look: Look
     indices = list(np.ndindex(lead))
     cells = []
     for index in indices[:_HEADS]:
-        masked = np.zeros(array.shape[-2:], bool) if look.masked is None else look.masked[index]
+        masked = None if look.masked is None else look.masked[index]
         shown = _heat_map(array[index], masked, scale, color, style, look)
         name = " ".join(map(str, index if lead[0] > 1 or len(lead) == 1 else index[1:]))
         cells.append(cell(table(row(cell(run(name, NOTE, p.muted))), row(cell(shown)))))

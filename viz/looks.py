@@ -31,9 +31,9 @@ def value_look(card: Card) -> Look:
     weights = card.tensor.op is not None and card.tensor.op.name in _WEIGHTS
     if y.ndim < 2 or y.size <= FEW or y.dtype.kind != "f":
         return PLAIN
-    masked = y == 0 if weights else np.isneginf(y)
+    empty = 0 if weights else -np.inf
     square = y.shape[-1] == y.shape[-2] > 1 or weights
-    return Look(masked if masked.any() else None, weights, y.ndim > 2 and square)
+    return Look(y == empty if y.min() == empty else None, weights, y.ndim > 2 and square)
 
 
 def gradient_look(value: Look) -> Look:
