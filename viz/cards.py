@@ -190,11 +190,13 @@ def _scalar_body(card: Card, style: Style) -> str:
     work = _work(card) + ("" if all(edge.scalar for edge in card.inputs) else " · ()")
     top = [
         cell(run(card.formula, FORMULA, p.ink, bold=True), align="left", width=max(118, 136 * len(card.inputs) - 106)),
-        cell(run("value", NOTE, p.muted), align="right", width=50),
+        cell(width=8),
+        cell(run("value", NOTE, p.muted), align="right", width=42),
         _value_cell(card, p),
     ]
     bottom = [
         cell(run(work, NOTE, p.muted), align="left"),
+        cell(),
         cell(run(label, NOTE, p.muted), align="right"),
         _gradient_cell(card, shown, p),
     ]

@@ -81,18 +81,22 @@ def broadcasting() -> None:
 
 
 def mlp() -> None:
-    """An MLP. Modules are boxes, larger tensors heat maps; a gate is dark where a relu lets no gradient pass."""
+    """An MLP. Modules are boxes, larger tensors heat maps; a gate is dark where a relu lets no gradient pass.
+
+    Two modules are opened, the others are folded: how much of the gradient gets through each of them is still said.
+    """
     from models import MLP
 
-    te.manual_seed(3)
-    model = MLP([2, 16, 16, 1])
-    x = Tensor(np.random.default_rng(0).normal(size=(4, 2)).astype(np.float32))
+    te.manual_seed(75)
+    mlp = MLP([2, 16, 16, 1])
+    x = Tensor(np.random.default_rng(0).normal(size=(16, 2)).astype(np.float32))
     target = Tensor(np.sin(x.data.sum(axis=1, keepdims=True)))
-    prediction = model(x)  # (4, 2) -> (4, 1)
+    prediction = mlp(x)  # (16, 2) -> (16, 1)
     loss = F.mse_loss(prediction, target)
     loss.backward(retain_grads=True)
 
-    viz.draw(loss, names=locals(), title="The backward pass of an MLP").save("mlp.svg")
+    opened = ["layers.0", "layers.1"]
+    viz.draw(loss, names=locals(), depth=1, expand=opened, title="The backward pass of an MLP").save("mlp.svg")
 
 
 def masked_softmax() -> None:
