@@ -114,8 +114,8 @@ def op_name(card: Card) -> str:
 
 
 def value_ids(node: Card | Fold) -> list[str]:
-    """Where a card shows its value: the number or picture, its norm, a relu's gate."""
-    return [f"a_v-{node.id}", f"a_nv-{node.id}", f"a_gate-{node.id}"]
+    """Where a card shows its value: the number or picture, its norm, a relu's gate, the weights of attention."""
+    return [f"a_{part}-{node.id}" for part in ("v", "nv", "gate", "w", "nw")]
 
 
 def gradient_ids(node: Card | Fold) -> list[str]:

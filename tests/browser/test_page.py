@@ -124,6 +124,15 @@ def test_what_lies_ahead_is_hidden(page: Any) -> None:
     assert set(page.eval_on_selector_all("#stage .flow", "all => all.map(each => each.id)")) == {"b-op8-0", "b-op8-1"}
 
 
+@pytest.mark.parametrize("name", ["mlp", "stack"])
+def test_at_the_start_no_card_of_an_op_shows_a_number(visit: Callable[..., Any], folder: Path, name: str) -> None:
+    page = visit(folder / f"{name}.html")
+    told = r"/^a_(v|nv|w|nw|gate|seed|c|u)-(op|m|run)/"
+    parts = f"[...document.querySelectorAll('#stage [id]')].filter(e => {told}.test(e.id))"
+    assert page.evaluate(f"{parts}.length") > 5
+    assert page.evaluate(f"{parts}.filter(e => !e.classList.contains('future')).map(e => e.id)") == []
+
+
 def test_the_caption_and_its_sums(page: Any, visit: Callable[..., Any], folder: Path) -> None:
     linked = visit(folder / "neuron.html", fragment="#4")
     assert caption(linked).startswith("multiply: each input receives the arriving gradient times the other input.")
@@ -610,7 +619,7 @@ def test_equal_graphs_make_equal_pages() -> None:
     def made() -> str:
         c = fan_out()
         c.backward()
-        return viz.steps(c).html + viz.steps(stack()).html
+        return viz.steps(c).html + viz.steps(mlp()).html
 
     assert made() == made()
 
