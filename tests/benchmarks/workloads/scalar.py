@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 
 from tests.benchmarks.workload import CAPTURED, OURS, REFERENCE, Step, Workload
@@ -124,6 +126,8 @@ def hips_autograd(start: tuple[float, float]) -> Step:
 
 def micrograd(start: tuple[float, float]) -> Step:
     from micrograd.engine import Value
+
+    sys.setrecursionlimit(max(10 * ROUNDS * 5, sys.getrecursionlimit()))  # its backward() recurses through the graph
 
     def step() -> float:
         x, a = (Value(value) for value in start)
