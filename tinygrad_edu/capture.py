@@ -45,8 +45,8 @@ def capture(step: AnyStep) -> AnyStep:
     Replayed are ops, backward(), grad(), dropout, optimizers, schedules, clip_grad_norm_, zero_grad(), and what NumPy
     computes on an argument. Parameters and learning rates are read anew each time. What else the step does in Python,
     such as printing, it does on recorded calls only. What cannot be replayed, such as loss.item() within the step,
-    raises GraphError and is named. A step is recorded on its calls 1, 2, 4, 8 and so on, ever more rarely, and must do
-    the same each time. `step.source()` shows the program.
+    raises GraphError and is named. A step is recorded on its calls 1, 2, 10, 100, 1 000 and so on, and must do the
+    same each time. `step.source()` shows the program.
 
     >>> import tinygrad_edu as te
     >>> w = te.nn.Parameter([1.0, 2.0])
@@ -135,7 +135,7 @@ class _Recording:
         self.stand_ins: list[tuple[Any, np.ndarray]] = []
         self.arguments = map_tree((args, kwargs), self._stand_in)
         self.surroundings: _Surroundings | None = None
-        self.calls = 0
+        self.calls, self.again = 0, 10
         self.marks: Marks = []
         self.fresh: list[Tensor] = []
         self.program: Callable[[], Any] | None = None
@@ -171,7 +171,8 @@ class _Recording:
             np.copyto(array, x)
         try:
             self.calls += 1
-            if self.program is None or self.calls & (self.calls - 1) == 0:
+            if self.program is None or self.calls == self.again:
+                self.again *= 10 if self.calls == self.again else 1
                 return self._watch(tensors)
             return self._replay(self.program)
         finally:

@@ -58,6 +58,7 @@ def compare(workload: Workload, seconds: float, chosen: Iterable[str] | None = N
         try:
             steps[name] = workload.peers[name](problem)
             losses[name] = [steps[name]() for _ in range(3)]
+            _warm_up(steps[name])
         except Exception as error:  # it needs a C++ compiler and more
             if name != "torch.compile":
                 raise
@@ -81,7 +82,9 @@ def _check_losses(workload: Workload, losses: Mapping[str, list[float]]) -> None
 
 def _in_turn(steps: Mapping[str, Step], seconds: float, least: int = 5) -> dict[str, list[tuple[float, float]]]:
     """For each peer, the wall and CPU seconds of a step in each round."""
-    numbers = {name: max(1, math.ceil(BLOCK / max(_block(step, 1)[0], 1e-9))) for name, step in steps.items()}
+    numbers = {
+        name: math.ceil(BLOCK / max(min(_block(step, 1)[0] for _ in range(3)), 1e-6)) for name, step in steps.items()
+    }
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
     start, rounds = time.perf_counter(), 0
     while rounds < least or time.perf_counter() - start < seconds:
@@ -89,6 +92,15 @@ def _in_turn(steps: Mapping[str, Step], seconds: float, least: int = 5) -> dict[
             times[name].append(_block(step, numbers[name]))
         rounds += 1
     return times
+
+
+def _warm_up(step: Step, seconds: float = 0.5, most: int = 100) -> None:
+    """Whatever happens in the first steps only, such as compiling, is not what a training run waits for."""
+    start = time.perf_counter()
+    for _ in range(most):
+        if time.perf_counter() - start > seconds:
+            break
+        step()
 
 
 def _block(step: Step, number: int) -> tuple[float, float]:
