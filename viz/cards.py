@@ -242,7 +242,7 @@ def _pictures(card: Card, style: Style) -> str:
         under.append(_figure(words, weights, p.value, style, f"w-{card.id}", weights_look(weights)))
     rows = [row(cell(_side_by_side(part))) for part in (figures, *([one] for one in under)) if part]
     if card.gradient is None:
-        rows.append(row(cell(run(f"gradient: {shown}", NOTE, p.muted), id=f"g-{card.id}")))
+        rows.append(row(cell(run(f"gradient: {shown}", NOTE, p.muted), id=f"g-{card.id}", cellpadding=6)))
     return table(*rows)
 
 

@@ -155,6 +155,16 @@ def folded_stack() -> None:
     viz.draw(loss, names=locals(), depth=1, title="A GPT with twelve blocks").save("folded_stack.svg")
 
 
+def opened_op() -> None:
+    """A fused op, opened. Softmax is one fast kernel; its definition in simpler ops has the same gradient."""
+    scores = Parameter(np.array([2.0, 1.0, -1.0]))
+    p = F.softmax(scores)
+    loss = -p[0].log()  # how surprised the model is that the answer was the first one
+    loss.backward(retain_grads=True)
+
+    viz.draw(loss, names=locals(), expand="softmax").save("opened_op.svg")
+
+
 def double_backward() -> None:
     """The backward pass, backwards. With create_graph=True a gradient has a graph of its own, as anything else has."""
     x = Parameter(3.0)
@@ -295,7 +305,7 @@ def decision_boundary() -> None:
 
 SECTIONS: dict[str, list[Callable[[], None]]] = {
     "Number by number": [neuron, fan_out, diamond, double_backward],
-    "Tensors": [broadcasting, masked_softmax],
+    "Tensors": [broadcasting, masked_softmax, opened_op],
     "Models": [mlp, attention_head, block, folded_stack],
     "Step by step": [one_to_the_next, neuron_steps, mlp_steps],
     "What went wrong": [dead_relu, first_nan],
