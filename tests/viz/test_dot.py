@@ -31,13 +31,14 @@ def test_golden(name: str, request: pytest.FixtureRequest) -> None:
     assert draw(name) == path.read_text(encoding="utf-8"), "the picture changed: look at it, then run --update-golden"
 
 
-def test_equal_graphs_give_equal_sources_in_any_process() -> None:
-    code = "from tests.viz.test_dot import draw; import sys; sys.stdout.buffer.write(draw('neuron').encode())"
+@pytest.mark.parametrize("name", ["neuron", "folded-stack"])
+def test_equal_graphs_give_equal_sources_in_any_process(name: str) -> None:
+    code = f"from tests.viz.test_dot import draw; import sys; sys.stdout.buffer.write(draw({name!r}).encode())"
     root = Path(__file__).parents[2]
     for seed in ("0", "1"):
         environment = {"PYTHONHASHSEED": seed, "PYTHONPATH": str(root), "PATH": ""}
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env=environment, cwd=root)
-        assert hashlib.sha256(done.stdout).digest() == hashlib.sha256(draw("neuron").encode()).digest()
+        assert hashlib.sha256(done.stdout).digest() == hashlib.sha256(draw(name).encode()).digest()
 
 
 def test_identities_do_not_depend_on_what_was_made_before() -> None:
