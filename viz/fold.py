@@ -6,6 +6,7 @@ circle. The work is linear in the size of the graph.
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
@@ -13,10 +14,11 @@ from difflib import get_close_matches
 from typing import TypeAlias
 
 from tinygrad_edu.autograd import Scope
-from viz.parts import Call, Card, Edge, Fold, Link, Trace, View
+from viz.parts import Call, Card, Definition, Edge, Fold, Link, Trace, View
 from viz.repeats import Unit, ops, stacks, structures
 
 Row: TypeAlias = list[Card | Call | Fold]  # what stands directly in an open module, in order
+_DEEPEST = sys.maxsize
 _ENDS = 2  # a run leaves so many units before and after it in sight
 
 
@@ -92,14 +94,17 @@ def _found(trace: Trace, path: str) -> list[Call]:
 
 
 def _fit(rows: _Rows, pinned: set[Call], budget: int) -> None:
-    """Fold level after level, the deepest first, but not the outermost module; then what is in the middle of rows."""
+    """Fold what fused ops opened into, then level after level, the deepest first, then what is in the middle of rows.
+
+    But the outermost module stays open, if there is only one.
+    """
     levels: dict[int, set[Call]] = defaultdict(set)
     for call in rows.trace.calls.within():
-        levels[call.depth].add(call)
+        levels[_DEEPEST if isinstance(call.scope, Definition) else call.depth].add(call)
     outermost = 2 if len(levels[1]) == 1 else 1
-    for level in range(max(levels), outermost - 1, -1):
-        if len(rows.view().nodes) <= budget:
-            return
+    for level in sorted(levels, reverse=True):
+        if level < outermost or len(rows.view().nodes) <= budget:
+            break
         rows.closed |= levels[level] - pinned
         rows.rebuild()
     while (excess := len(rows.view().nodes) - budget) > 0 and rows.hide_run(excess):

@@ -18,7 +18,7 @@ from viz import text
 from viz.formulas import write_forward
 from viz.modules import call_tree
 from viz.names import kind_of
-from viz.parts import Card, Edge, Trace
+from viz.parts import Card, Definition, Edge, Trace
 
 
 def open_fused(trace: Trace, expand: Collection[str] = (), all_of_them: bool = False) -> None:
@@ -73,7 +73,7 @@ def _open(card: Card, trace: Trace, names: _Names) -> tuple[list[Card], Scope]:
     assert fused.op.compose is not None
     with te.enable_grad():
         result = fused.op.compose(*fused.inputs, **fused.options)
-    scope = Scope("", f"{fused.op.name}, opened", fused.scope)
+    scope = Definition("", f"{fused.op.name}, opened", fused.scope)
     if not isinstance(result, Tensor) or any(result is x for x in fused.inputs) or result.op is None:
         return [], scope
     made = _made(result, {x for x in fused.inputs if isinstance(x, Tensor)})

@@ -61,6 +61,12 @@ class Card:
     uses: list[Edge] = field(default_factory=list)  # in the order in which their gradients are added up
 
 
+class Definition(Scope):
+    """The scope of what stands in the place of a fused op that was opened. It is no module and has no path."""
+
+    __slots__ = ()
+
+
 @dataclass(eq=False, repr=False)
 class Call:
     """One call of a module, with what ran in it, in order. The outermost one is no module: it holds everything."""
@@ -131,8 +137,8 @@ class Trace:
 
     def path_of(self, call: Call) -> str:
         """The path of a module, beginning with the name that the user gave the model."""
-        if call.scope is None or (not call.scope.path and call.scope.caller is not None):
-            return ""  # the definition of a fused op has none
+        if call.scope is None or isinstance(call.scope, Definition):
+            return ""
         inner = call.scope.path
         return ".".join(part for part in (self.model.path if self.model else "", inner) if part)
 

@@ -100,6 +100,16 @@ def test_what_is_opened_in_a_folded_module_stays_in_sight() -> None:
     assert "▸ model.0" in source
 
 
+def test_an_opened_loss_is_no_part_of_the_model_and_leaves_it_open() -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2))
+    loss = F.cross_entropy(model(Tensor(np.ones((2, 3), np.float32))), np.array([0, 1]))
+    loss.backward()
+    source = viz.draw(loss, names={"model": model}, fused=False, budget=12).source
+    assert "▾ model" in source
+    assert "▸ cross_entropy, opened" in source
+    assert "▾ cross_entropy, opened" in viz.draw(loss, names={"model": model}, expand=["cross_entropy"]).source
+
+
 def test_self_attention_of_one_tensor_and_inputs_made_from_each_other() -> None:
     x = Parameter(RANDOM.normal(size=(3, 2)), name="x")
     y = F.scaled_dot_product_attention(x, x * 2.0, x)
