@@ -148,11 +148,6 @@ class _Recording:
         array = np.empty_like(np.asarray(getattr(given, "_data", given)), subok=False)
         stand_in: Any = array.view(Argument)
         if isinstance(given, Tensor):
-            if given.op is not None:
-                raise GraphError(
-                    f"capture: an argument of {self.name} has a history ({describe(given)}), where a replay does not "
-                    "reach: pass x.detach(), or compute it within the step"
-                )
             stand_in = Tensor.wrap(array)
             stand_in.requires_grad = given.requires_grad
         self.stand_ins.append((stand_in, array))
@@ -166,6 +161,11 @@ class _Recording:
         tensors = []
         for (stand_in, array), x in zip(self.stand_ins, given, strict=True):
             if isinstance(x, Tensor):
+                if x.op is not None:
+                    raise GraphError(
+                        f"capture: an argument of {self.name} has a history ({describe(x)}), where a replay does not "
+                        "reach: pass x.detach(), or compute it within the step"
+                    )
                 tensors.append((stand_in, x))
                 stand_in._grad, x = x._grad, x._data
             np.copyto(array, x)
@@ -183,18 +183,21 @@ class _Recording:
         """Run the step itself, and write down what it does."""
         recorder, (args, kwargs) = Recorder([array for _, array in self.stand_ins]), self.arguments
         before, chance = _Surroundings(self.step), _Chance()
+        program, earlier = self.program, self.marks
+        self.program, self.marks = None, []  # whatever goes wrong now, no program is replayed that may be wrong
         with recorder:
             result = self.step(*args, **kwargs)
             recorder.result = map_tree(result, recorder.returned)
         before.refuse_changes()
         _refuse_optimized([x for _, x in tensors], recorder.calls)
         chance.refuse_other_draws(recorder.calls)
-        self.marks, before_it = recorder.marks(), self.marks
-        if before_it:
-            _refuse_differences(before_it, self.marks)
-        if before_it and self.program is None:
-            self.program, self.source, self.names = compile_program(self.name, recorder.calls, recorder.result)
+        marks = recorder.marks()
+        if earlier:
+            _refuse_differences(earlier, marks)
+        if earlier and program is None:
+            program, self.source, self.names = compile_program(self.name, recorder.calls, recorder.result)
             self.fresh = recorder.fresh
+        self.program, self.marks = program, marks
         self.surroundings = _Surroundings(self.step, recorder.roots.values(), recorder.leaves.values())
         return map_tree(result, lambda x: _without_history(x, recorder))
 
