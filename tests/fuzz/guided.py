@@ -11,24 +11,21 @@ import sys
 import tempfile
 from pathlib import Path
 
-import atheris
-
-with atheris.instrument_imports(include=["models", "tinygrad_edu.serialize", "tinygrad_edu.files"]):
-    from tests.fuzz.loaders import LOADERS, check
-
-CHOICES = list(LOADERS.values())
-
-
-def one_input(data: bytes) -> None:
-    """Give the rest of the bytes to the loader that the first chooses."""
-    if data:
-        check(CHOICES[data[0] % len(CHOICES)], data[1:])
-
 
 def main() -> None:
     """Begin from the good files."""
+    import atheris
+
+    with atheris.instrument_imports(include=["models", "tinygrad_edu.serialize", "tinygrad_edu.files"]):
+        from tests.fuzz.loaders import LOADERS, check
+    loaders = list(LOADERS.values())
+
+    def one_input(data: bytes) -> None:
+        if data:
+            check(loaders[data[0] % len(loaders)], data[1:])
+
     with tempfile.TemporaryDirectory() as folder:
-        for number, loader in enumerate(CHOICES):
+        for number, loader in enumerate(loaders):
             for version, seed in enumerate(loader.seeds):
                 (Path(folder) / f"{number}-{version}").write_bytes(bytes([number]) + seed)
         limits = ["-rss_limit_mb=2048", "-timeout=10", "-max_len=4096"]

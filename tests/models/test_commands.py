@@ -138,6 +138,7 @@ def interrupted(tmp_path, number, *arguments):
     return process.returncode, out, error
 
 
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal as POSIX does")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_ctrl_c_and_sigterm_save_what_there_is(name, tmp_path):
     code, out, error = interrupted(tmp_path, getattr(signal, name))
