@@ -47,8 +47,7 @@ const attended = (cell) => (cell === 255 ? UNKNOWN : mix([255, 255, 255], BLUE, 
 
 function figure(group, { name, shape, size: [rows, columns], cells, norms }) {
   const canvas = element("canvas", { width: columns, height: rows, role: "img", "aria-label": `${group.title}: ${name}` });
-  const flat = Math.max(rows, 0.28 * columns); // a single row is no hair
-  canvas.style.aspectRatio = `${Math.max(columns, 0.28 * rows)} / ${flat}`;
+  canvas.style.aspectRatio = Math.max(0.9, Math.min(columns / rows, 3.6)); // a single row is no hair, a column no tower
   const norm = element("span");
   drawings.push((moment) => {
     norm.textContent = `${shape}  ${norms[moment]}`;

@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from viz.fold import Folding
 from viz.parts import Call, Fold, Trace, View
 
-_MOST_NODES = 240  # cards in all the layouts of a page
+_MOST_NODES = 160  # cards in all the layouts of a page
 
 
 @dataclass

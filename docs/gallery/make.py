@@ -221,18 +221,44 @@ def neuron_steps() -> None:
     viz.steps(loss, names=locals(), rate=0.05).save("neuron_steps.html")
 
 
+def fan_out_steps() -> None:
+    """One tensor, three uses, step by step. Watch its gradient arrive in three parts."""
+    a = Parameter(3.0)
+    b = a + a
+    c = a * b
+    c.backward()
+
+    viz.steps(c, names=locals()).save("fan_out_steps.html")
+
+
 def mlp_steps() -> None:
-    """The same with layers. Every card opens in the panel at the side: its mathematics, its numbers."""
+    """An MLP that reads digits, step by step. A click on a module folds it, and another one opens it."""
     from models import MLP
+    from models.datasets import digits
 
     te.manual_seed(3)
-    model = MLP([2, 8, 1])
-    x = Tensor(np.random.default_rng(0).normal(size=(4, 2)).astype(np.float32))
-    target = np.sin(x.data.sum(axis=1, keepdims=True))
-    loss = F.mse_loss(model(x), target)
+    model, data = MLP([64, 16, 10]), digits(seed=0)
+    x, labels = Tensor(data.X_train[:4]), data.y_train[:4]
+    loss = F.cross_entropy(model(x), labels)
     loss.backward(retain_grads=True)
 
-    viz.steps(loss, names=locals(), title="An MLP, step by step").save("mlp_steps.html")
+    viz.steps(loss, names=locals(), title="An MLP reads four digits", rate=0.05).save("mlp_steps.html")
+
+
+def block_steps() -> None:
+    """A transformer block, step by step. It begins folded: ] opens everything, / finds a card."""
+    from models.transformer import Block, TransformerConfig
+
+    te.manual_seed(0)
+    plan = TransformerConfig(vocab_size=1, context_length=4, embed_dim=8, num_heads=2, num_layers=1, bias=False)
+    block = Block(plan)
+    x = Tensor(np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32), requires_grad=True)
+    output = block(x)  # (T, E) -> (T, E)
+    loss = F.mse_loss(output, np.zeros((4, 8), dtype=np.float32))
+    loss.backward(retain_grads=True)
+
+    title = "One transformer block: T = 4, E = 8, 2 heads"
+    viz.steps(loss, names=locals(), depth=1, title=title).save("block_steps.html")
 
 
 # Charts: a transformer learns to write ------------------------------------------------------------------------------
@@ -307,7 +333,7 @@ SECTIONS: dict[str, list[Callable[[], None]]] = {
     "Number by number": [neuron, fan_out, diamond, double_backward],
     "Tensors": [broadcasting, masked_softmax, opened_op],
     "Models": [mlp, attention_head, block, folded_stack],
-    "Step by step": [one_to_the_next, neuron_steps, mlp_steps],
+    "Step by step": [one_to_the_next, neuron_steps, fan_out_steps, mlp_steps, block_steps],
     "What went wrong": [dead_relu, first_nan],
     "What a model has learned": [loss_curves, attention, next_tokens, embeddings, positions, decision_boundary],
 }
