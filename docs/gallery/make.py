@@ -142,7 +142,7 @@ def block() -> None:
 
 
 def folded_stack() -> None:
-    """Twelve blocks, folded into one card, with the norm of the gradient in each of them."""
+    """Twelve blocks, folded. One card stands for all of them, with the norm of the gradient in each."""
     from models import Transformer, TransformerConfig
 
     te.manual_seed(0)
@@ -211,7 +211,7 @@ def one_to_the_next() -> None:
 
 
 def neuron_steps() -> None:
-    """A neuron learns, step by step: forward, backward, and one step of gradient descent."""
+    """A neuron learns. Forward, backward, and one step of gradient descent, at your pace."""
     w1, w2, b = Parameter(0.2355), Parameter(0.0665), Parameter(0.0)
     x1, x2, target = Tensor(1.0), Tensor(-2.0), Tensor(1.0)
     y = (w1 * x1 + w2 * x2 + b).relu()
@@ -278,7 +278,7 @@ def trained() -> tuple[Any, ...]:
 
 
 def loss_curves() -> None:
-    """Loss curves, beside what is known without learning to read."""
+    """Loss curves. The dashed lines are what guessing costs, evenly or by how frequent each character is."""
     _, tokenizer, record, unigram = trained()
     losses = {"training": record.losses, "validation": record.validation}
     guesses = {"guessing evenly": np.log(tokenizer.vocab_size), "knowing how frequent each one is": unigram}
@@ -294,28 +294,28 @@ def attention() -> None:
 
 
 def next_tokens() -> None:
-    """The next token, at three temperatures."""
+    """The next token. The same model at three temperatures."""
     model, tokenizer, _, _ = trained()
 
     viz.next_tokens(model, "If the class is ", tokenizer=tokenizer).save("next_tokens.svg")
 
 
 def embeddings() -> None:
-    """Embeddings, projected to the plane in which they vary most. Nobody told the model what a vowel is."""
+    """Embeddings. In the plane in which they vary most; nobody told the model what a vowel is."""
     model, tokenizer, _, _ = trained()
 
     viz.embeddings(model.embed.weight, tokenizer.tokens, title="Which characters are alike").save("embeddings.svg")
 
 
 def positions() -> None:
-    """Positional encodings: waves, quick ones to the left and slow ones to the right."""
+    """Positional encodings. Waves tell where a token stands, quick ones to the left and slow ones to the right."""
     table = nn.SinusoidalPositionalEncoding(64, 64).table
 
     viz.positions(table).save("positions.svg")
 
 
 def decision_boundary() -> None:
-    """A decision boundary, of an MLP that has learned to tell two moons apart."""
+    """A decision boundary. An MLP has learned to tell two moons apart."""
     from models import train
     from models.datasets import moons
 
