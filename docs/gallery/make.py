@@ -138,7 +138,7 @@ def block() -> None:
     loss.backward(retain_grads=True)
 
     title = "One transformer block: T = 6, E = 12, 4 heads"
-    viz.draw(loss, names=locals(), depth=1, expand=["attention"], title=title).save("block.svg")
+    viz.draw(loss, names=locals(), depth=1, expand=["block.attention"], title=title).save("block.svg")
 
 
 def folded_stack() -> None:
