@@ -156,7 +156,7 @@ def _curve(descents: list[Descent]) -> dict[str, Any]:
 
     def points(values: Iterable[float]) -> list[tuple[float, float]]:
         heights = (float(np.clip((top - y) / (top - bottom), 0, 1)) if np.isfinite(y) else 0.0 for y in values)
-        return [(round(100 * n / (len(descents) - 1), 1), round(100 * y, 1)) for n, y in enumerate(heights)]
+        return [(round(100 * n / max(len(descents) - 1, 1), 1), round(100 * y, 1)) for n, y in enumerate(heights)]
 
     foretold = points(descent.foretold for descent in descents)
     return {"points": points(after.tolist()), "foretold": foretold, "level": points([before])[0][1]}

@@ -501,6 +501,7 @@ function histogram(bars) {
 function descent() {
   const { rates, legend, curve } = data.update, rate = rates[state.rate];
   const slider = element("input", { type: "range", min: 0, max: rates.length - 1, step: 1, value: state.rate, id: "rate", "aria-label": ui.step_size, "aria-valuetext": rate.rate });
+  slider.hidden = rates.length === 1; // a large model is computed again once only
   slider.addEventListener("input", () => {
     state.rate = Number(slider.value);
     slider.setAttribute("aria-valuetext", rates[state.rate].rate);

@@ -84,7 +84,7 @@ def policy(script: str, css: str) -> str:
 
 def as_json(data: Any) -> str:
     """JSON that can stand inside a script element, whatever strings are in it."""
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def palette_css() -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from viz.parts import Card, Trace
+from viz.text import number
 
 RATES = tuple(digit * 10.0**power for power in range(-4, 1) for digit in (1, 2, 5))  # 0.0001 to 5
 
@@ -77,6 +78,8 @@ def why_no_descent(trace: Trace) -> str:
         return trace.status
     if np.size(root.value) != 1 or np.ndim(root.value) or not trainable(trace):
         return "only a single number that depends on parameters can be lowered"
+    if not np.isfinite(root.value):
+        return f"{root.symbol} is {number(root.value)}, and a step from there leads nowhere"
     again = replay(trace, {})
     for card in trace.cards:
         if not np.array_equal(again[card.id], card.value, equal_nan=card.value.dtype.kind == "f"):

@@ -85,10 +85,6 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "One step of gradient descent cannot be shown: {reason}.",
         "无法展示梯度下降一步：{reason}。",
     ),
-    "not_repeatable": (
-        "computed again from the same numbers, {root} is another one ({op} draws at random, or reads what changed)",
-        "用同样的数再算一次，{root} 却不同（{op} 含随机数，或读取了变化的内容）",
-    ),
     "not_run": (
         "The gradients are not shown: {reason}.",
         "没有展示梯度：{reason}。",
@@ -131,7 +127,6 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "gradient": ("Gradient", "梯度"),
     "no_gradient": ("gradient: {reason}", "梯度：{reason}"),
     "kept": ("kept for backward", "为反向保留"),
-    "made_by": ("made by", "来源"),
     "module": ("module", "模块"),
     "shape": ("shape", "形状"),
     "dtype": ("type", "类型"),
@@ -150,7 +145,6 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "foretold": ("foretold by the gradients", "梯度的预言"),
     "curve": ("{root} after one step, by step size", "一步之后的 {root}（按步长）"),
     "curve_legend": ("dashed: what the gradients foretold", "虚线：梯度的预言"),
-    "norms_moved": ("norm {p} moves by {d}", "范数 {p}，移动 {d}"),
     "keys": (
         "→ ←: next, previous step; Space: play, pause; Home End: first, last step; + −: zoom; 0: show all; "
         "/: search; [ ]: fold, unfold; ?: these keys",
@@ -180,11 +174,6 @@ def say(key: str, lang: str = "en", **values: object) -> str:
     'x 不需要梯度。'
     """
     return _TEXTS[key][LANGUAGES.index(lang)].format(**values)
-
-
-def keys() -> tuple[str, ...]:
-    """The keys of all sentences and labels."""
-    return tuple(_TEXTS)
 
 
 # Words within pictures ----------------------------------------------------------------------------------------------
@@ -294,6 +283,13 @@ _PHRASES: list[tuple[str, str]] = [
     (r"gradients: not run \(call backward\(\) first\)", "梯度：未运行（先调用 backward()）"),
     (r"value changed in place after it was used", "值在使用之后被原地修改"),
     (r"\.grad holds (.+): more than one backward\(\)", ".grad 为 {0}：不止一次 backward()"),
+    (r"only a single number that depends on parameters can be lowered", "只有依赖参数的单个数才能被降低"),
+    (r"(.+) is (\S+), and a step from there leads nowhere", "{0} 是 {1}，从那里迈步没有意义"),
+    (
+        r"computed again from the same numbers, (.+) is another one "
+        r"\((.+) draws at random, or reads something that changed\)",
+        "用同样的数再算一次，{0} 却不同（{1} 含随机数，或读取了变化的内容）",
+    ),
     (r"a leaf: no op made it", "叶子：不是由运算得到"),
     (r"nothing was recorded: no tensor in this picture requires a gradient", "没有记录：图中没有张量需要梯度"),
     (r"no gradient reached it", "没有梯度到达"),

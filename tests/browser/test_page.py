@@ -628,7 +628,17 @@ def test_a_graph_that_nothing_ran_backwards_through(visit: Callable[..., Any], t
     y, names = neuron()
     page = visit(viz.steps(y, names=names).save(tmp_path / "x.html"), reduced=True)
     page.keyboard.press("End")
-    assert "The gradients are not shown: gradients: not run" in caption(page)
+    assert "The gradients are not shown: not run (call backward() first)." in caption(page)
+
+
+def test_a_loss_that_is_no_number_is_stepped_through(visit: Callable[..., Any], tmp_path: Path) -> None:
+    x = Tensor([-1.0, 2.0], requires_grad=True, name="x")
+    with np.errstate(invalid="ignore"):
+        loss = x.log().sum()
+        loss.backward()
+    page = visit(viz.steps(loss).save(tmp_path / "x.html"), reduced=True)
+    page.keyboard.press("End")
+    assert "cannot be shown: L is nan" in caption(page).lower().replace("l is", "L is")
 
 
 def test_values_that_changed_since_are_refused() -> None:

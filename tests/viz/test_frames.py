@@ -1,5 +1,7 @@
 """The frames of a page: their order, what appears when, and what is said."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ import tinygrad_edu.functional as F
 import viz
 from tests.viz.reading import broadcasting, fan_out, neuron, value_of
 from tinygrad_edu import Op, Tensor, nn
-from viz import replay
+from viz import replay, stepper, wording
 from viz.fold import fold
 from viz.frames import Frame, frames
 from viz.replay import descend, trainable, why_no_descent
@@ -128,6 +130,7 @@ def test_an_op_that_draws_at_random_is_refused_by_name() -> None:
     last = list(frames_of(loss).values())[-1]
     assert "cannot be shown" in last.caption
     assert "noise draws at random" in last.caption
+    assert "noise 含随机数" in list(frames_of(loss, "zh").values())[-1].caption
 
 
 def test_a_root_of_many_elements_cannot_be_lowered() -> None:
@@ -139,7 +142,24 @@ def test_a_root_of_many_elements_cannot_be_lowered() -> None:
     assert len(replay.RATES) > 10
 
 
+def test_a_large_model_is_computed_again_for_one_step_size_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pygraphviz")
+    y, names = neuron()
+    y.backward()
+    monkeypatch.setattr(stepper, "_LARGE", 2)
+    page = viz.steps(y, names=names, rate=0.02).html
+    assert page.count('"rate":"') == 1
+    assert '"rate":"0.02"' in page
+
+
 # Chinese
+
+
+def test_every_sentence_is_said_in_both_languages() -> None:
+    for key in wording._TEXTS:
+        english, chinese = wording._TEXTS[key]
+        assert set(re.findall(r"{(\w+)}", english)) == set(re.findall(r"{(\w+)}", chinese)), key
+        assert any(letter > "\u3000" for letter in chinese), key
 
 
 def test_the_whole_story_is_told_in_chinese() -> None:
