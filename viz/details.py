@@ -133,16 +133,16 @@ def _rate(view: View, leaves: list[Card], descent: Descent, lang: str) -> dict[s
     ]
     return {
         "rate": text.number(descent.rate),
-        "rows": [_move(card, descent.rate) for card in leaves],
+        "rows": [_move(card, descent.rate, lang) for card in leaves],
         "fell": [(name, text.number(value)) for name, value in fell],
         "captions": last,
         "numbers": {key: text.number(value) for key, value in list(descent.numbers.items())[:_SHOWN_NUMBERS]},
     }
 
 
-def _move(card: Card, rate: float) -> list[str]:
+def _move(card: Card, rate: float, lang: str) -> list[str]:
     """A parameter, its value, its gradient and its new value; of tensors the norms."""
-    return [card.name, *(text.magnitude(x) for x in (card.value, card.gradient, updated(card, rate)))]
+    return [card.name, *(translate(text.magnitude(x), lang) for x in (card.value, card.gradient, updated(card, rate)))]
 
 
 def _curve(descents: list[Descent]) -> dict[str, Any]:

@@ -456,11 +456,11 @@ function keyTable() {
 
 function details(card) {
   const quiet = (text) => element("p", { class: "quiet" }, text);
-  const forward = frame().phase === "forward" || !card.rules.length;
+  const told = card.rules.length && rulesAreTold(state.picked || frame().card);
   const parts = [element("h2", {}, card.title), quiet(card.kind)];
   if (card.module) parts.push(quiet(`${ui.module}: ${card.module}`));
   if (card.run) parts.push(element("h3", {}, ui.computed), quiet(card.computes), formula(card.run, "rule forward"));
-  if (!forward) {
+  if (told) {
     parts.push(element("h3", {}, ui.mathematics), quiet(card.passes), ...card.rules.map((rule) => formula(rule, "rule")));
     if (card.kept) parts.push(quiet(`${ui.kept}: ${card.kept}`));
   }
@@ -469,6 +469,12 @@ function details(card) {
   if (card.gradient && known) parts.push(element("h3", {}, ui.gradient), statistics(card.gradient, "of-gradient"));
   else if (card.reason) parts.push(quiet(card.reason));
   return parts;
+}
+
+function rulesAreTold(id) { // from the frame on in which the gradient passes this card
+  const own = (each) => each.phase === "backward" && each.card === id && /^[1-9]/.test(each.key);
+  const at = view().frames.findIndex(own);
+  return at >= 0 && at <= state.frame;
 }
 
 function gradientIsKnown(id) {

@@ -133,6 +133,16 @@ def test_at_the_start_no_card_of_an_op_shows_a_number(visit: Callable[..., Any],
     assert page.evaluate(f"{parts}.filter(e => !e.classList.contains('future')).map(e => e.id)") == []
 
 
+def test_the_panel_tells_no_rule_before_its_time(visit: Callable[..., Any], folder: Path) -> None:
+    page = visit(folder / "neuron.html", reduced=True, fragment="#0")
+    assert "∂y/∂z" not in page.text_content("#panel")
+    page.keyboard.press("ArrowRight")
+    assert "∂y/∂z = 1" in page.text_content("#panel")
+    page.keyboard.press("0")
+    page.click("#t0")
+    assert "The chain rule here" not in page.text_content("#panel")
+
+
 def test_the_caption_and_its_sums(page: Any, visit: Callable[..., Any], folder: Path) -> None:
     linked = visit(folder / "neuron.html", fragment="#4")
     assert caption(linked).startswith("multiply: each input receives the arriving gradient times the other input.")
