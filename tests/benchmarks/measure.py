@@ -119,6 +119,7 @@ def _summary(
     rows: dict[str, dict[str, Any]] = {}
     for name, blocks in times.items():
         row: dict[str, Any] = {"milliseconds": 1000 * median(wall for wall, _ in blocks), "loss": losses[name][-1]}
+        row["fastest"] = 1000 * min(wall for wall, _ in blocks)
         if reference is not None:
             pairs = list(zip(blocks, reference, strict=True))
             row["ratio"] = median(wall / base for (wall, _), (base, _) in pairs)
