@@ -22,7 +22,7 @@ COLORS = {OURS: "#0067a5", REFERENCE: "#b8480a"}
 def grow(seconds: float) -> list[dict[str, Any]]:
     """One row for each axis, size and framework; all other sizes stay those of `gpt`.
 
-    Sizes are not measured in turn, so each time is that of the fastest block: what the work takes when nothing disturbs.
+    Sizes are not measured in turn, so each time is the fastest block: what it takes when nothing disturbs.
     """
     rows = []
     sides = [name for name in COLORS if installed(name)]

@@ -16,6 +16,6 @@ def test_the_example_prints_the_program_that_is_shown(capsys: pytest.CaptureFixt
     assert capsys.readouterr().out.startswith(shown)
 
 
-@pytest.mark.parametrize("name", ["machine", "times", "memory", "generation", "overhead"])
+@pytest.mark.parametrize("name", ["machine", "times", "memory", "generation", "growth", "overhead"])
 def test_there_is_a_place_for_each_table(name: str) -> None:
     assert re.search(rf"<!-- bench: {name} -->(?:(?!<!--).)*<!-- end -->", PAGE, flags=re.DOTALL)
