@@ -31,6 +31,7 @@ def per_op(repeats: int = 15) -> list[dict[str, Any]]:
         for op_name, op in OPS.items():
             if op_name == "x @ a" and not shape:
                 continue
+            gc.collect()
             value = (np.eye(8) if shape else np.ones(())).astype(np.float32)
             rounds = [{name: measure(op, value) for name, measure in frameworks.items()} for _ in range(repeats)]
             for name in frameworks:
@@ -44,7 +45,6 @@ def per_op(repeats: int = 15) -> list[dict[str, Any]]:
 
 
 def _chain(op: Callable[[Any, Any], Any], x: Any, a: Any) -> tuple[float, Any]:
-    gc.collect()
     start = time.perf_counter()
     for _ in range(LENGTH):
         x = op(x, a)
