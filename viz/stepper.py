@@ -180,4 +180,4 @@ def _place(frame: Frame, view: View) -> int:
     if node is None:
         return 0 if frame.phase == "forward" else len(view.trace.cards)
     card = node if isinstance(node, Card) else node.cards[-1 if frame.phase == "backward" else 0]
-    return int(card.id.lstrip("opt"))
+    return view.trace.cards.index(card)

@@ -1,5 +1,7 @@
 """Fused ops opened: their definition in simpler ops, with numbers that add up to the fused op's own."""
 
+import json
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -133,3 +135,15 @@ def test_before_backward_and_with_a_highlight() -> None:
 def test_a_trace_without_fused_ops_stays_as_it_is() -> None:
     y = tensor(3).sin().sum()
     assert viz.draw(y, fused=False).source == viz.draw(y).source
+
+
+def test_the_frames_of_a_page_know_where_in_an_opened_graph_they_are() -> None:
+    pytest.importorskip("pygraphviz")
+    loss = F.cross_entropy(tensor(3, 4), np.array([0, 3, 1]))
+    loss.backward()
+    data = re.search(r'<script[^>]*application/json[^>]*>(.*?)</script>', viz.steps(loss, fused=False).html)
+    assert data is not None
+    places = [frame["place"] for frame in json.loads(data[1])["views"][0]["frames"] if frame["phase"] == "forward"]
+    assert len(places) > 10
+    assert places == sorted(places)
+    assert places[-1] == len(viz.draw(loss, fused=False).view.trace.cards) - 1
