@@ -5,6 +5,7 @@ Every gradient comes from `te.sweep`, the loop that `backward()` itself uses; ev
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -88,7 +89,18 @@ def _cards(tensors: list[Tensor], root: Tensor, names: Mapping[str, Any]) -> dic
         last = name.rpartition(".")[2]  # within formulas, weight is enough for layers.0.weight
         symbol = last if last.isidentifier() else name
         cards[tensor] = Card(identity, tensor, tensor._data, name, symbol, kind)
+    _tell_apart(cards)
     return cards
+
+
+def _tell_apart(cards: dict[Tensor, Card]) -> None:
+    """In a formula that has two symbols alike, such as those of a.weight and b.weight, the whole names stand."""
+    for card in cards.values():
+        around = [card, *dict.fromkeys(cards[x] for x in card.tensor.inputs if isinstance(x, Tensor))]
+        if len({each.symbol for each in around}) < len(around):
+            used = Counter(each.symbol for each in around)
+            for each in around:
+                each.symbol = each.name if used[each.symbol] > 1 else each.symbol
 
 
 def _connect(cards: dict[Tensor, Card]) -> None:

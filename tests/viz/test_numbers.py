@@ -271,3 +271,12 @@ def test_a_relu_shows_its_gate() -> None:
     source = viz.draw(loss).source
     assert "41.7 % open" in source
     assert "7 of 12 gates are closed" in source
+
+
+def test_two_weights_in_one_formula_have_their_whole_names_and_each_its_own_shape() -> None:
+    model = nn.Sequential(nn.Linear(3, 4, bias=False), nn.Linear(4, 5, bias=False))
+    (model[1].weight @ model[0].weight).sum().backward()
+    product = trace(model[1].weight @ model[0].weight, {"m": model}).root
+    assert product.formula == "y = m.1.weight · m.0.weight"
+    assert product.kept == ["m.1.weight (5, 4)", "m.0.weight (4, 3)"]
+    assert [edge.note for edge in product.inputs] == ["(5, 3) · (3, 4) → (5, 4)", "(4, 5) · (5, 3) → (4, 3)"]
