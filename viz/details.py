@@ -19,7 +19,6 @@ from viz.wording import say, translate
 _SHOWN_MOVES = 12  # parameters in the table of a gradient-descent step
 _SHOWN_NUMBERS = 200  # single numbers that the picture shows as they are after the step
 _BARS = 20  # of a histogram
-_FEW = 8  # elements that need no histogram
 
 
 def describe(node: Card | Fold, view: View, lang: str) -> dict[str, Any]:
@@ -85,18 +84,23 @@ def statistics(array: Any, lang: str) -> dict[str, Any]:
         return {"rows": [(f"{array.dtype} {array.shape}", shown)]}
     real = array.astype(np.float64)
     rows = [("norm", text.number(text.norm(real)))] if array.dtype.kind == "f" else []
-    rows += [("min", text.number(array.min())), ("max", text.number(array.max())), ("mean", text.number(real.mean()))]
+    rows += [
+        ("min", text.number(array.min())),
+        ("max", text.number(array.max())),
+        ("mean", text.number(text.mean(array))),
+    ]
     rows += [
         ("zero", f"{100 * float(np.mean(array == 0)):.3g} %"),
         ("shape", str(array.shape)),
         ("dtype", f"{array.dtype}"),
     ]
     result: dict[str, Any] = {"rows": [(say(key, lang), shown) for key, shown in rows]}
-    finite = real[np.isfinite(real)]
-    if array.size > _FEW and finite.size and finite.min() < finite.max():
-        counts, _ = np.histogram(finite, _BARS)
+    half = real[np.isfinite(real)] / 2  # so that the distance from the smallest to the largest is finite, too
+    low, high = half.min(initial=np.inf), half.max(initial=-np.inf)
+    if array.size > text.FEW and low < high:
+        counts, _ = np.histogram((half - low) / (high - low), _BARS, (0, 1))
         result["bars"] = np.ceil(100 * counts / counts.max()).astype(int).tolist()
-        result["range"] = say("histogram", lang, low=text.number(finite.min()), high=text.number(finite.max()))
+        result["range"] = say("histogram", lang, low=text.number(2 * low), high=text.number(2 * high))
     return result
 
 

@@ -21,6 +21,7 @@ _LONGEST_HINT = 2000  # characters: Graphviz reads no text of more than 16 kB
 DETAILED = 60  # up to so many cards, heat maps and two lines per link
 
 
+@np.errstate(all="ignore")  # whatever the user's own pass already warned about
 def dot(view: View, *, direction: str, palette: Palette, heading: str) -> str:
     """The DOT source of a view. Equal graphs give equal sources."""
     graphviz = load_graphviz()

@@ -39,6 +39,7 @@ class _Part:
     result: str
 
 
+@np.errstate(all="ignore")  # whatever the user's own pass already warned about
 def explain(root: Tensor, tensor: Tensor, format: str = "text", *, names: Mapping[str, Any] | None = None) -> str:
     """Derive the gradient of `root` in `tensor` by the chain rule: symbols first, then (once `backward()` ran) numbers.
 

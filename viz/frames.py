@@ -34,6 +34,7 @@ class Frame:
     mathematics: list[tuple[str, str]] = field(default_factory=list)  # a rule or formula, and its numbers
 
 
+@np.errstate(all="ignore")  # whatever the user's own pass already warned about
 def frames(
     view: View, descent: Descent | None = None, *, refused: str = "", lang: str = "en", hint: bool = True
 ) -> list[Frame]:

@@ -118,6 +118,14 @@ def magnitude(array: Any) -> str:
     return number(array) if np.ndim(array) == 0 else f"norm {number(norm(array))}"
 
 
+def mean(array: np.ndarray) -> float:
+    """The mean of all elements; 0 where it is only what rounding left of a sum of 0."""
+    found = sum(float(part.sum()) for (part,) in chunks(array)) / array.size
+    if array.dtype.kind == "f" and abs(found) < 4 * np.finfo(array.dtype).eps * max(-array.min(), array.max()):
+        return 0.0
+    return found
+
+
 def statistics(array: Any) -> str:
     """A summary in words: shape, norm, extremes, mean, and how many elements are exactly zero."""
     array = np.asarray(array)
@@ -126,10 +134,7 @@ def statistics(array: Any) -> str:
     if array.size == 0:
         return f"shape {array.shape}, empty"
     zeros = 100 * (1 - np.count_nonzero(array) / array.size)
-    mean = sum(float(part.sum()) for (part,) in chunks(array)) / array.size
-    if array.dtype.kind == "f" and abs(mean) < 4 * np.finfo(array.dtype).eps * max(-array.min(), array.max()):
-        mean = 0.0  # what rounding left of a sum of 0
     return (
         f"shape {array.shape}, norm {number(norm(array))}, min {number(array.min())}, max {number(array.max())}, "
-        f"mean {number(mean)}, {zeros:.3g} % zero"
+        f"mean {number(mean(array))}, {zeros:.3g} % zero"
     )

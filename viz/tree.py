@@ -16,6 +16,7 @@ from viz.trace import trace
 _DEEPEST = 8  # levels of indentation: what lies deeper starts again at the left, below
 
 
+@np.errstate(all="ignore")  # whatever the user's own pass already warned about
 def tree(root: Tensor, *, names: Mapping[str, Any] | None = None) -> str:
     """What `root` was computed from: an op or leaf a line with its value and gradient, under each op its inputs.
 

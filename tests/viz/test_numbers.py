@@ -10,7 +10,10 @@ from tests.viz.graphs import PICTURES
 from tests.viz.reading import broadcasting, close, diamond, fan_out, neuron, parse, value_of
 from tinygrad_edu import Tensor, nn
 from tinygrad_edu.nn import Parameter
+from viz import details
+from viz.details import describe
 from viz.frame import SHOWN_USES
+from viz.frames import frames
 from viz.parts import Card, Fold, View
 from viz.text import FEW, norm, number, statistics, together
 from viz.trace import trace
@@ -280,3 +283,40 @@ def test_two_weights_in_one_formula_have_their_whole_names_and_each_its_own_shap
     assert product.formula == "y = m.1.weight · m.0.weight"
     assert product.kept == ["m.1.weight (5, 4)", "m.0.weight (4, 3)"]
     assert [edge.note for edge in product.inputs] == ["(5, 3) · (3, 4) → (5, 4)", "(4, 5) · (5, 3) → (4, 3)"]
+
+
+@pytest.mark.parametrize(
+    ("array", "bars"),
+    [
+        ([1.0, 1 - 2**-53] * 5, 2),
+        ([1.7e308, -1.7e308] * 5, 2),
+        ([np.inf, -np.inf, 0.0, 1.0] * 3, 2),
+        (np.full((40, 40), [np.inf, -np.inf] * 20), 0),
+    ],
+)
+def test_numbers_next_to_each_other_and_beyond_all_bounds_are_drawn_without_a_warning(array: list, bars: int) -> None:
+    x = Tensor(np.array(array), requires_grad=True, name="x")
+    with np.errstate(all="ignore"):
+        y = (x * 0.5).mean()
+        y.backward()
+    drawing = viz.draw(y, theme="light")
+    card = drawing.view.trace.cards[0]
+    with np.errstate(all="ignore"):  # as the page does
+        shown = describe(card, drawing.view, "en")["value"]
+    assert sum(height > 0 for height in shown.get("bars", [])) == bars
+    assert frames(drawing.view)
+    assert "x" in viz.tree(y)
+    assert "∂L/∂x" in viz.explain(y, x)
+
+
+def test_the_histogram_counts_its_twentieths() -> None:
+    shown = details.statistics(np.repeat([0.0, 0.5, 1.0], (2, 4, 1)).repeat(2), "en")
+    assert [n for n, height in enumerate(shown["bars"]) if height] == [0, 10, 19]
+    assert [shown["bars"][n] for n in (0, 10, 19)] == [50, 100, 25]
+    assert shown["range"].endswith("from 0 to 1")
+
+
+def test_a_sum_of_zero_has_the_mean_zero_in_tooltips_and_in_details() -> None:
+    array = np.array([0.1, 0.2, -0.3] * 4, dtype=np.float32)
+    assert "mean 0," in statistics(array)
+    assert ("mean", "0") in details.statistics(array, "en")["rows"]

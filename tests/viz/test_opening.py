@@ -141,7 +141,7 @@ def test_the_frames_of_a_page_know_where_in_an_opened_graph_they_are() -> None:
     pytest.importorskip("pygraphviz")
     loss = F.cross_entropy(tensor(3, 4), np.array([0, 3, 1]))
     loss.backward()
-    data = re.search(r'<script[^>]*application/json[^>]*>(.*?)</script>', viz.steps(loss, fused=False).html)
+    data = re.search(r"<script[^>]*application/json[^>]*>(.*?)</script>", viz.steps(loss, fused=False).html)
     assert data is not None
     places = [frame["place"] for frame in json.loads(data[1])["views"][0]["frames"] if frame["phase"] == "forward"]
     assert len(places) > 10
