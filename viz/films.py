@@ -73,6 +73,7 @@ class Film(Page):
         self.frames = list(frames)
         self._points: tuple[np.ndarray, np.ndarray] | None = None
 
+    @np.errstate(all="ignore")  # whatever the user's own pass already warned about
     def record(
         self,
         model: Module,
@@ -116,6 +117,8 @@ class Film(Page):
             raise ValueError(
                 f"film.record: boundary= takes points (N, 2) and classes (N,), got {points.shape}, {labels.shape}"
             )
+        if not len(points) or not np.isfinite(points).all():
+            raise ValueError("film.record: boundary= takes at least one point, and all points must be finite")
         self._points = self._points or (points.copy(), labels.astype(int))
         low, high = _extent(self._points[0])
         x, y_ = (np.linspace(low[axis], high[axis], _GRID) for axis in (0, 1))

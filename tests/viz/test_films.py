@@ -124,6 +124,8 @@ def test_a_moment_may_lack_what_another_has() -> None:
         ((nn.Linear(1, 1), 1.0), {"attention": {"a": [1.0]}}, ValueError, r"takes \(T, S\) or \(heads, T, S\)"),
         ((nn.Linear(1, 1), 1.0), {"boundary": (abs, [[1.0]], [0])}, ValueError, r"takes points \(N, 2\)"),
         ((nn.Linear(1, 1), 1.0), {"boundary": (abs, [[1.0, 2.0]], [0, 1])}, ValueError, r"and classes \(N,\)"),
+        ((nn.Linear(1, 1), 1.0), {"boundary": (abs, np.zeros((0, 2)), [])}, ValueError, "at least one point"),
+        ((nn.Linear(1, 1), 1.0), {"boundary": (abs, [[1.0, np.nan]], [0])}, ValueError, "must be finite"),
     ],
 )
 def test_what_cannot_be_recorded(arguments: tuple, options: dict, error: type[Exception], message: str) -> None:
@@ -140,3 +142,9 @@ def test_an_empty_film_and_unknown_options() -> None:
         viz.film(lang="fr")
     with pytest.raises(ValueError, match="theme is one of"):
         viz.film(theme="pink")
+
+
+def test_infinities_are_recorded_without_a_warning() -> None:
+    film = viz.film()
+    film.record(nn.Linear(1, 1), 1.0, activations={"a": [np.inf, -np.inf] * 40})
+    assert len(film.frames) == 1
