@@ -76,7 +76,7 @@ def draw(
     >>> "3 + 3 = 6" in draw(y).source
     True
     """
-    _check("viz.draw", direction, theme, lang)
+    _check("viz.draw", direction, theme, lang, rate)
     expand = [expand] if isinstance(expand, str) else list(expand)
     traced = _gathered(*output_of(root, inputs, names), expand, fused, highlight)
     heading = printable(title) if title is not None else traced.title
@@ -117,7 +117,7 @@ def steps(
     >>> steps(y)
     <Steps: L = x · x>
     """
-    _check("viz.steps", direction, theme, lang)
+    _check("viz.steps", direction, theme, lang, rate)
     expand = [expand] if isinstance(expand, str) else list(expand)
     traced = _gathered(*output_of(root, inputs, names), expand, fused)
     heading = printable(title) if title is not None else traced.title
@@ -125,11 +125,13 @@ def steps(
     return Steps(traced, folding, heading, direction=direction, theme=theme, lang=lang, rate=rate)
 
 
-def _check(where: str, direction: str, theme: str, lang: str) -> None:
+def _check(where: str, direction: str, theme: str, lang: str, rate: float) -> None:
     options = (("direction", direction, ("TB", "LR")), ("theme", theme, ("auto", *THEMES)), ("lang", lang, LANGUAGES))
     for option, value, allowed in options:
         if value not in allowed:
             raise ValueError(f"{where}: {option} is one of {', '.join(map(repr, allowed))}, got {value!r}")
+    if not 0 < rate < math.inf:
+        raise ValueError(f"{where}: rate is the size of a step, above 0, such as 0.01, got {rate}")
 
 
 def _gathered(

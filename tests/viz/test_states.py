@@ -97,6 +97,8 @@ def test_an_op_whose_rule_cannot_print_itself_shows_the_authored_formula() -> No
     ("options", "message"),
     [
         ({"direction": "up"}, "direction is one of 'TB', 'LR'"),
+        ({"rate": 0.0}, "rate is the size of a step, above 0, such as 0.01, got 0.0"),
+        ({"rate": float("nan")}, "got nan"),
         ({"theme": "pink"}, "theme is one of 'auto', 'light', 'dark'"),
     ],
 )
