@@ -27,7 +27,7 @@ def machine(threads: int) -> dict[str, Any]:
     return {
         "threads": threads,
         "cores": os.cpu_count(),
-        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         **packages,
@@ -127,7 +127,7 @@ def parts(report: dict[str, Any]) -> dict[str, str]:
     """What a page shows of a report, by the name of its marker."""
     found = {}
     if report.get("workloads"):
-        found["machine"] = ", ".join(f"{key} {value}" for key, value in report["machine"].items() if key != "load")
+        found["machine"] = ", ".join(f"{key} {value}" for key, value in report["machine"].items())
         found["times"] = markdown(*one_row_each(report["workloads"], "ratio"))
         found["memory"] = markdown(*one_row_each(report["workloads"], "peak_mib"))
         speeds = report["workloads"].get("generation")
