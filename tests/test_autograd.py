@@ -99,6 +99,13 @@ class TestBackward:
         seed[:] = 9
         np.testing.assert_array_equal(b.grad.data, [1, 1])
 
+    def test_gradients_that_are_recorded_do_not_share_memory_either(self) -> None:
+        a, b = leaf(1, 2), leaf(3, 4)
+        (a + b + a * a).sum().backward(create_graph=True)
+        a.grad.data[:] = 7
+        np.testing.assert_array_equal(b.grad.data, [1, 1])
+        b.grad.data[:] = 7
+
     def test_grad_has_the_dtype_and_shape_of_its_tensor(self) -> None:
         x = Tensor(np.ones((3, 1), np.float32), requires_grad=True)
         (x * np.ones((2, 3, 4))).sum().backward()
@@ -339,6 +346,14 @@ class TestRecording:
         assert not x.argmax().requires_grad
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.uint64])
+def test_indices_may_be_too_small_to_count_the_rows(dtype: Any) -> None:
+    x = Tensor(np.ones((300, 2)), requires_grad=True)
+    ids = np.array([[100, 3], [3, 0]], dtype)
+    (x[ids] + F.embedding(ids, x)).sum().backward()
+    np.testing.assert_array_equal(x.grad.data[[0, 3, 100, 299], 0], [2, 4, 2, 0])
+
+
 class TestHooks:
     def test_a_hook_sees_and_replaces_the_complete_gradient(self) -> None:
         x = scalar(2)
@@ -355,6 +370,13 @@ class TestHooks:
         x.register_hook(lambda g: g.clip(0, 3))
         (x**2 + x).sum().backward()
         np.testing.assert_array_equal(x.grad.data, [3, 3])
+
+    def test_what_a_hook_returns_is_copied(self) -> None:
+        x, ours = leaf(1, 2), leaf(3, 4).detach()
+        x.register_hook(lambda g: ours)
+        x.sum().backward()
+        x.grad.data[:] = 7
+        np.testing.assert_array_equal(ours.data, [3, 4])
 
     def test_a_removed_hook_is_silent(self) -> None:
         x = scalar(2)

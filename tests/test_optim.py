@@ -310,6 +310,21 @@ class TestState:
             np.testing.assert_array_equal(other.state_dict()[name], value)
 
     @pytest.mark.parametrize(("name", "settings"), SETTINGS)
+    def test_a_state_may_lie_in_memory_in_any_order(self, name: str, settings: dict[str, Any]) -> None:
+        def run(order: Any) -> Any:
+            p = nn.Parameter(np.zeros((2, 3)))
+            optimizer = getattr(optim, name)([p], **settings)
+            for i in range(4):
+                p.grad = Tensor(np.arange(6.0).reshape(2, 3) - 4 * i)
+                optimizer.step()
+                saved = optimizer.state_dict()
+                states = [{key: np.array(value, order=order) for key, value in each.items()} for each in saved["state"]]
+                optimizer.load_state_dict({**saved, "state": states})
+            return p.data
+
+        np.testing.assert_array_equal(run("F"), run("C"))
+
+    @pytest.mark.parametrize(("name", "settings"), SETTINGS)
     def test_a_resumed_run_goes_on_bit_for_bit(self, name: str, settings: dict[str, Any]) -> None:
         def make(tensors: list[nn.Parameter], **settings: Any) -> tuple[optim.Optimizer, optim.Schedule]:
             optimizer = getattr(optim, name)(tensors, **settings)

@@ -121,7 +121,7 @@ class Optimizer:
                     raise ShapeError(
                         f"load_state_dict: {name} of parameter {i} is {np.shape(value)}, the parameter {p.shape}"
                     )
-        arrays = [{k: np.array(v) for k, v in state.items()} for state in state_dict["state"]]
+        arrays = [{k: np.array(v, order="C") for k, v in state.items()} for state in state_dict["state"]]
         with uninterrupted():
             self.steps, self.state = state_dict["steps"], arrays
             for group, settings in zip(self.groups, state_dict["groups"], strict=True):

@@ -317,7 +317,8 @@ class Tensor:
     def accumulate(self, gradient: Any) -> None:
         """Add to `.grad`."""
         if self._grad is None:
-            self._grad = Tensor.wrap(gradient)
+            # Recorded gradients share memory as any ops do, so each .grad gets a copy.
+            self._grad = gradient.astype(gradient.dtype) if isinstance(gradient, Tensor) else Tensor.wrap(gradient)
         else:
             self._grad = Tensor.wrap(gradient) + self._grad
 
@@ -376,7 +377,7 @@ class Tensor:
                 return gradient
             if np.shape(changed) != gradient.shape:
                 raise ShapeError(f"a hook returned shape {np.shape(changed)} for a gradient of shape {gradient.shape}")
-            return changed if isinstance(gradient, Tensor) else np.asarray(changed, dtype=gradient.dtype)
+            return changed if isinstance(gradient, Tensor) else np.array(changed, dtype=gradient.dtype)
 
         def remove() -> None:
             self.hooks = tuple(other for other in self.hooks if other is not call)

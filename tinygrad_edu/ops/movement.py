@@ -177,6 +177,7 @@ def _scatter(x: Any, index: Any, shape: Shape) -> Any:
 
 def _add_rows(result: Any, index: Any, x: Any) -> None:
     """result[index[i]] += x[i] for each i, many times faster than np.add.at: the rows are sorted by where they go."""
+    index = index.astype(np.intp)  # ids of a byte cannot count the rows
     index = np.where(index < 0, index + len(result), index)
     order = np.argsort(index, kind="stable")
     places, starts = np.unique(index[order], return_index=True)
