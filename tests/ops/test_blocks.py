@@ -143,6 +143,18 @@ def test_the_environment_sets_the_number_and_importing_starts_none() -> None:
     assert run_python(code, OMP_NUM_THREADS="3") == "3 1"
 
 
+def test_a_thread_that_outlives_the_main_one_goes_on_alone() -> None:
+    code = """
+import threading, numpy as np, tinygrad_edu as te, tinygrad_edu.functional as F
+te.set_num_threads(3)
+def late():
+    threading.main_thread().join()
+    print(F.softmax(te.Tensor(np.zeros((1000, 512))), axis=1).sum().item())
+threading.Thread(target=late).start()
+"""
+    assert run_python(code) == "1000.0"
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_process_starts_threads_of_its_own() -> None:
     code = """

@@ -7,10 +7,11 @@ side. Where a block begins never depends on the number of threads, so no result 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from math import prod
 from typing import Any
@@ -53,8 +54,11 @@ def walk(kernel: Callable[..., None], *arrays: Any, axis: int = 0) -> None:
     cuts = [(slice(None),) * axis + (slice(i, i + step),) for i in range(0, length, step)]
     blocks = deque(tuple(None if x is None else x[cut] for x in arrays) for cut in cuts)
     helpers = min(_number, len(blocks)) - 1
-    others = [_ready().submit(copy_context().run, _work, kernel, blocks) for _ in range(helpers)]
+    others: list[Future[None]] = []
     try:
+        with contextlib.suppress(RuntimeError):  # when Python ends, no thread is started any more
+            for _ in range(helpers):
+                others.append(_ready().submit(copy_context().run, _work, kernel, blocks))
         _work(kernel, blocks)
     finally:
         blocks.clear()  # where an error ended the work of this thread, it ends that of the others
