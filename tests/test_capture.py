@@ -539,6 +539,54 @@ def test_another_model_in_the_same_place_is_recorded_anew() -> None:
         assert plain(captured(x)) == plain(forward(x))
 
 
+class Scaled(nn.Module):
+    """A layer with attributes of all kinds, which keeps what it computed last."""
+
+    def __init__(self) -> None:
+        self.layer: Any = nn.Linear(2, 2)
+        self.constant: Any = Tensor([1.0, 2.0])
+        self.array = np.ones(2, np.float32)
+        self.scalar = np.float32(1)
+        self.pair = (1.0, 2.0)
+        self.many = [1.0]
+
+    def forward(self, x: Any) -> Tensor:
+        self.last = self.layer(x) * self.constant * self.array * self.scalar * self.pair[0] * self.many[0]
+        self.size = self.last.shape
+        return self.last
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("layer", nn.Linear(2, 2)),
+        ("layer.weight", nn.Parameter(np.ones((2, 2), np.float32))),
+        ("constant", Tensor([3.0, 4.0])),
+        ("array", np.full(2, 3, np.float32)),
+        ("scalar", np.float32(3)),
+        ("pair", (3.0, 2.0)),
+        ("many", [3.0]),
+    ],
+)
+def test_a_module_that_gets_another_attribute_is_recorded_anew(name: str, value: Any) -> None:
+    model = Scaled()
+    captured = te.capture(lambda x: model(x))
+    x = np.ones((1, 2), np.float32)
+    for _ in range(3):
+        captured(x)
+    *path, last = name.split(".")
+    setattr(getattr(model, path[0]) if path else model, last, value)
+    assert plain(captured(x)) == plain(model(x))
+
+
+def test_what_a_module_keeps_of_its_results_makes_no_recording_stale() -> None:
+    model = Scaled()
+    captured = te.capture(lambda x: model(x))
+    x = np.ones((1, 2), np.float32)
+    for _ in range(30):
+        assert plain(captured(x)) == plain(model(x))
+
+
 def differentiated(sample: Sample) -> list[bool]:
     return [
         getattr(x, "dtype", None) == np.float64 and sample.op.rule(i) is not None for i, x in enumerate(sample.inputs)

@@ -253,9 +253,12 @@ class _Surroundings:
     def _flags(self) -> list[bool]:
         return [leaf.requires_grad for leaf in self.leaves]
 
-    def _settings(self) -> list[Any]:
+    def _settings(self) -> tuple[Any, ...]:
+        """The attributes of the modules; of tensors those that the step reads, as it may keep others there."""
         inside = [module for root in self.modules for module in root.modules()]
-        return [[item for item in vars(module).items() if isinstance(item[1], _SETTINGS)] for module in inside]
+        items = [item for module in inside for item in vars(module).items() if item[0] != "_scopes"]
+        read = set(map(id, self.leaves))
+        return tuple((name, x) for name, x in items if not isinstance(x, Tensor) or id(x) in read)
 
     def hold(self) -> bool:
         """Whether they are still the same."""
@@ -265,7 +268,7 @@ class _Surroundings:
         if self.flags != self._flags():
             return False
         if self.counted != Module._settings:  # some module got an attribute
-            if self.settings != self._settings():
+            if not _same(self.settings, self._settings()):
                 return False
             self.counted = Module._settings
         return True
@@ -273,13 +276,20 @@ class _Surroundings:
     def _changed(self, things: list[Any]) -> list[str]:
         names = [*self.cells, *self.names, *(f"self.{name}" for name in self.owner)]
         pairs = zip(names, things, self.things, strict=False)
-        return [name for name, x, y in pairs if x is not y and not (isinstance(x, _SETTINGS) and repr(x) == repr(y))]
+        return [name for name, x, y in pairs if not _same(x, y)]
 
     def refuse_changes(self) -> None:
         """Raise if the step has changed one of them itself."""
         changed = self._changed(self._things())
         if changed:
             refuse(f"the step changes {', '.join(changed)}", "Do it outside of the step")
+
+
+def _same(x: Any, y: Any) -> bool:
+    """Whether two are one thing, or equal numbers or texts, or tuples of such."""
+    if isinstance(x, tuple) and isinstance(y, tuple):
+        return len(x) == len(y) and all(map(_same, x, y))
+    return x is y or (isinstance(x, _SETTINGS) and type(x) is type(y) and repr(x) == repr(y))
 
 
 def _filled(cell: Any) -> bool:
