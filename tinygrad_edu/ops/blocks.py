@@ -57,8 +57,7 @@ def walk(kernel: Callable[..., None], *arrays: Any, axis: int = 0) -> None:
     others: list[Future[None]] = []
     try:
         with contextlib.suppress(RuntimeError):  # when Python ends, no thread is started any more
-            for _ in range(helpers):
-                others.append(_ready().submit(copy_context().run, _work, kernel, blocks))
+            others.extend(_ready().submit(copy_context().run, _work, kernel, blocks) for _ in range(helpers))
         _work(kernel, blocks)
     finally:
         blocks.clear()  # where an error ended the work of this thread, it ends that of the others
