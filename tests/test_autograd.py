@@ -371,6 +371,15 @@ class TestHooks:
         (x**2 + x).sum().backward()
         np.testing.assert_array_equal(x.grad.data, [3, 3])
 
+    @pytest.mark.parametrize("x", [leaf(1), scalar(1)])
+    def test_what_a_hook_writes_into_the_gradient_counts(self, x: Tensor) -> None:
+        def clear(gradient: Tensor) -> None:
+            gradient.data[...] = 0
+
+        x.register_hook(clear)
+        (x * 2).backward()
+        assert x.grad.item() == 0
+
     def test_what_a_hook_returns_is_copied(self) -> None:
         x, ours = leaf(1, 2), leaf(3, 4).detach()
         x.register_hook(lambda g: ours)

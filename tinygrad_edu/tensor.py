@@ -372,9 +372,10 @@ class Tensor:
             raise TypeError(f"register_hook: a hook is a function of the gradient, got {type(hook).__name__}")
 
         def call(gradient: Any) -> Any:
-            changed = hook(Tensor.wrap(gradient))
+            seen = Tensor.wrap(gradient)
+            changed = hook(seen)
             if changed is None:
-                return gradient
+                return gradient if seen is gradient else seen._data  # of a scalar, .data has made an array
             if np.shape(changed) != gradient.shape:
                 raise ShapeError(f"a hook returned shape {np.shape(changed)} for a gradient of shape {gradient.shape}")
             return changed if isinstance(gradient, Tensor) else np.array(changed, dtype=gradient.dtype)
