@@ -13,7 +13,13 @@ PACKAGES = ("tinygrad_edu", "models", "viz")
 
 # Lower floors first: a module may import from its own floor's file order or from a floor below, never from one above.
 FLOORS = [
-    ["tinygrad_edu.errors", "tinygrad_edu.files", "tinygrad_edu.interrupts", "tinygrad_edu.random"],
+    [
+        "tinygrad_edu.errors",
+        "tinygrad_edu.files",
+        "tinygrad_edu.interrupts",
+        "tinygrad_edu.notes",
+        "tinygrad_edu.random",
+    ],
     ["tinygrad_edu.ops"],
     ["tinygrad_edu.hints"],
     ["tinygrad_edu.autograd"],

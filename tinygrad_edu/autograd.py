@@ -27,6 +27,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, cast, overload
 import numpy as np
 
 from tinygrad_edu.errors import GraphError
+from tinygrad_edu.notes import Notes, memory
 from tinygrad_edu.ops.elementwise import astype, identity
 from tinygrad_edu.ops.movement import sum_to
 from tinygrad_edu.ops.op import Op
@@ -239,32 +240,18 @@ class _Changes:
 
     def __init__(self) -> None:
         self.latest = 0
-        self._times: dict[int, tuple[weakref.ref[Any], int]] = {}
-
-    @staticmethod
-    def _owner(array: Any) -> Any:
-        while isinstance(getattr(array, "base", None), np.ndarray):
-            array = array.base
-        return array
+        self._times: Notes[int] = Notes()
 
     def mark(self, array: np.ndarray) -> None:
         """Note that the array's elements have just been changed."""
-        owner = self._owner(array)
-        key = id(owner)
         with _one_at_a_time:
-            self.latest = next(clock)
-            reference, _ = self._times.get(key, (None, 0))
-            if reference is None or reference() is not owner:
-                reference = weakref.ref(owner, lambda _: self._times.pop(key, None))
-            self._times[key] = reference, self.latest
+            self.latest = self._times[memory(array)] = next(clock)
         for watcher in state.watchers.get():
             watcher.changed(array)
 
     def since(self, array: Any, time: int) -> bool:
         """Whether the array's elements were changed after the given time."""
-        owner = self._owner(array)
-        reference, changed = self._times.get(id(owner), (lambda: None, 0))
-        return changed > time and reference() is owner
+        return (self._times.get(memory(array)) or 0) > time
 
 
 changes = _Changes()

@@ -9,39 +9,18 @@ import linecache
 import os
 import sys
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import CodeType
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from tinygrad_edu.autograd import Watcher, backward_order, state
 from tinygrad_edu.autograd import describe as describe_value
+from tinygrad_edu.notes import Notes
 from tinygrad_edu.ops.elementwise import constant
 from tinygrad_edu.ops.op import Op
 
-Note = TypeVar("Note")
 _ENGINE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-
-
-class Notes(Generic[Note]):
-    """What is known of objects, by identity, for as long as they live (a Tensor's == compares elements)."""
-
-    def __init__(self) -> None:
-        self._notes: dict[int, tuple[weakref.ref[Any], Note]] = {}
-
-    def __setitem__(self, thing: Any, note: Note) -> None:
-        key = id(thing)
-        self._notes[key] = weakref.ref(thing, lambda _: self._notes.pop(key, None)), note
-
-    def get(self, thing: Any) -> Note | None:
-        """The note on this very object."""
-        reference, note = self._notes.get(id(thing), (None, None))
-        return note if reference is not None and reference() is thing else None
-
-    def __iter__(self) -> Iterator[Any]:
-        """The objects that are still alive."""
-        alive = (reference() for reference, _ in list(self._notes.values()))
-        return (thing for thing in alive if thing is not None)
 
 
 class Line(NamedTuple):

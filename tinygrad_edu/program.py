@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_edu.notes import memory
 from tinygrad_edu.ops import elementwise as e
 from tinygrad_edu.ops.op import Op
 
@@ -214,13 +215,6 @@ def _used(calls: Sequence[Call], returned: Any) -> list[Call]:
             needed |= set(call.values())
             kept.append(call)
     return kept[::-1]
-
-
-def memory(array: Any) -> Any:
-    """The array that owns the memory: it is the same for all views."""
-    while isinstance(getattr(array, "base", None), np.ndarray):
-        array = array.base
-    return array
 
 
 def _place(value: Value) -> int:

@@ -13,9 +13,10 @@ import numpy as np
 
 from tinygrad_edu.autograd import Step, Watcher, _fit, clock, copied, describe, state
 from tinygrad_edu.errors import GraphError
+from tinygrad_edu.notes import memory
 from tinygrad_edu.ops.op import Op
 from tinygrad_edu.ops.symbolic import Symbol
-from tinygrad_edu.program import Call, Leaf, Value, memory
+from tinygrad_edu.program import Call, Leaf, Value
 from tinygrad_edu.tensor import Tensor
 
 _UNCLEAR = object()  # two values were the same array: which of them is meant cannot be told
