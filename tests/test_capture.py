@@ -290,6 +290,26 @@ def test_numbers_around_the_step_are_watched() -> None:
         assert step(np.ones(2)).data.tolist() == [scale, scale]
 
 
+FACTOR = 1.0
+
+
+def by_the_factor(x: Any) -> Any:
+    return x * FACTOR
+
+
+class ByTheFactor(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return by_the_factor(x)
+
+
+@pytest.mark.parametrize("function", [by_the_factor, lambda x: by_the_factor(x), ByTheFactor()])
+def test_numbers_that_functions_find_around_them_are_watched(function: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = te.capture(lambda x: function(Tensor(x)))
+    for factor in (1.0, 1.0, 1.0, 3.0, 3.0, 3.0, 2.0):
+        monkeypatch.setitem(globals(), "FACTOR", factor)
+        assert step(np.ones(2)).data.tolist() == [factor, factor]
+
+
 def test_results_are_not_overwritten_by_the_next_call() -> None:
     @te.capture
     def step(x: Any) -> Any:

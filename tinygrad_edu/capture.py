@@ -39,7 +39,8 @@ def capture(step: AnyStep) -> AnyStep:
 
     step: a function of arrays and tensors (in tuples, lists and dictionaries too) that runs forward and backward passes
         and optimizers. Other arguments are constants of a recording: another number is recorded anew, as are other
-        shapes and dtypes, another train() or eval(), and other numbers that the step finds around it.
+        shapes and dtypes, another train() or eval(), and other numbers that the step finds around it: in modules, in
+        variables of its file. In dictionaries and other objects they are not looked for.
     Returns a function that gives bit for bit what the step would have. The tensors that it returns have no history.
 
     Replayed are ops, backward(), grad(), dropout, optimizers, schedules, clip_grad_norm_, zero_grad(), and what NumPy
@@ -232,17 +233,17 @@ def _without_history(x: Any, recorder: Recorder) -> Any:
 
 
 class _Surroundings:
-    """What a step finds around it: in its closure and globals, in the modules it calls, in its parameters."""
+    """What a step finds around it: in closures and globals of its file, in the modules it calls, in its parameters."""
 
     def __init__(self, step: Callable[..., Any], modules: Iterable[Any] = (), leaves: Iterable[Tensor] = ()) -> None:
-        function = getattr(step, "__func__", step)
-        code = getattr(function, "__code__", None)
-        cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True)) if code else {}
-        self.cells = {name: cell for name, cell in cells.items() if _filled(cell)}
-        self.globals = getattr(function, "__globals__", {})
-        self.names = [name for name in _names(code) if name in self.globals] if code else []
-        self.owner = getattr(getattr(step, "__self__", None), "__dict__", {})
         self.modules, self.leaves = list(modules), list(leaves)
+        kinds = {type(module) for root in self.modules for module in root.modules()}
+        function = getattr(step, "__func__", step)
+        functions = _functions(function, (kind.forward for kind in kinds))
+        self.cells = {(name, id(cell)): cell for each in functions for name, cell in _cells(each)}
+        self.globals = getattr(function, "__globals__", {})
+        self.names = sorted({name for each in functions for name in _names(each.__code__)} & self.globals.keys())
+        self.owner = getattr(getattr(step, "__self__", None), "__dict__", {})
         self.things, self.flags, self.settings = self._things(), self._flags(), self._settings()
         self.counted = Module._settings
 
@@ -274,7 +275,7 @@ class _Surroundings:
         return True
 
     def _changed(self, things: list[Any]) -> list[str]:
-        names = [*self.cells, *self.names, *(f"self.{name}" for name in self.owner)]
+        names = [*(name for name, _ in self.cells), *self.names, *(f"self.{name}" for name in self.owner)]
         pairs = zip(names, things, self.things, strict=False)
         return [name for name, x, y in pairs if not _same(x, y)]
 
@@ -292,10 +293,30 @@ def _same(x: Any, y: Any) -> bool:
     return x is y or (isinstance(x, _SETTINGS) and type(x) is type(y) and repr(x) == repr(y))
 
 
+def _functions(step: Any, others: Iterable[Any]) -> list[Any]:
+    """The step, the others, and what they may call, as far as it stands in the file of the step."""
+    file = getattr(step, "__globals__", None)
+    found: list[Any] = []
+    waiting = [step, *others]
+    while waiting:
+        function = waiting.pop()
+        if inspect.isfunction(function) and function.__globals__ is file and function not in found:
+            found.append(function)
+            waiting += [cell.cell_contents for _, cell in _cells(function)]
+            waiting += [function.__globals__.get(name) for name in _names(function.__code__)]
+    return found
+
+
+def _cells(function: Any) -> list[tuple[str, Any]]:
+    """What a function finds in the functions around it, as far as it is there yet."""
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    return [(name, cell) for name, cell in cells if _filled(cell)]
+
+
 def _filled(cell: Any) -> bool:
     try:
         return cell.cell_contents is not cell
-    except ValueError:  # what it will hold is not there yet
+    except ValueError:
         return False
 
 
