@@ -25,13 +25,11 @@ from viz.parts import Fold, Trace, View
 from viz.picture import Picture, labelled
 from viz.render import render
 from viz.stepper import Steps
-from viz.text import printable
 from viz.themes import styled
-from viz.trace import gather, write
+from viz.trace import gather
 from viz.wording import translate_source
 
 _MOST_PIXELS = 30e6  # of a .png
-_FEWEST_CARDS = 4  # where so few still take too long, the layout engine is at fault
 
 
 def draw(
@@ -79,16 +77,8 @@ def draw(
     _check("viz.draw", direction, theme, lang, rate)
     expand = [expand] if isinstance(expand, str) else list(expand)
     traced = _gathered(*output_of(root, inputs, names), expand, fused, highlight)
-    heading = printable(title) if title is not None else traced.title
     folding = Folding(depth, expand, collapse, budget)
-
-    def choose(folding: Folding) -> View:
-        view = folding.view(traced)
-        write(view.read, traced)
-        return view
-
-    page = Steps(traced, folding, heading, direction=direction, theme=theme, lang=lang, rate=rate)
-    return Drawing(choose(folding), heading, page, fewer=lambda budget: choose(folding.fewer(budget)))
+    return Drawing(Steps(traced, folding, title, direction=direction, theme=theme, lang=lang, rate=rate))
 
 
 def steps(
@@ -120,9 +110,8 @@ def steps(
     _check("viz.steps", direction, theme, lang, rate)
     expand = [expand] if isinstance(expand, str) else list(expand)
     traced = _gathered(*output_of(root, inputs, names), expand, fused)
-    heading = printable(title) if title is not None else traced.title
     folding = Folding(depth, expand, collapse, budget)
-    return Steps(traced, folding, heading, direction=direction, theme=theme, lang=lang, rate=rate)
+    return Steps(traced, folding, title, direction=direction, theme=theme, lang=lang, rate=rate)
 
 
 def _check(where: str, direction: str, theme: str, lang: str, rate: float) -> None:
@@ -163,15 +152,17 @@ class Drawing(Picture):
 
     suffixes = (*Picture.suffixes, ".dot", ".html", ".animated.svg")
 
-    def __init__(self, view: View, title: str, page: Steps, fewer: Callable[[int], View] | None = None) -> None:
-        """page: steps through the same graph. fewer: draws it with fewer cards, where all of them take too long."""
-        self.title, self.page, self._fewer = title, page, fewer
-        self._show(view)
+    def __init__(self, page: Steps) -> None:
+        """page: steps through the same graph."""
+        self.title, self.page = page.title, page
+        self._show(page.folding)
 
-    def _show(self, view: View) -> None:
-        self.view, self.steps = view, _steps(view)
+    def _show(self, folding: Folding, note: str = "") -> None:
+        self.view = self.page.view(folding)
+        self.view.note = note + self.view.note
+        self.steps = _steps(self.view)
         palette = THEMES.get(self.page.theme, LIGHT)
-        source = dot(view, direction=self.page.direction, palette=palette, heading=self.title)
+        source = dot(self.view, direction=self.page.direction, palette=palette, heading=self.title)
         self.source = translate_source(source, self.page.lang)
 
     def _rendered(self, kind: str, dpi: int = 72) -> bytes:
@@ -180,12 +171,10 @@ class Drawing(Picture):
             try:
                 return render(self.source, kind, dpi)
             except TimeoutError as error:
-                budget = len(self.view.nodes) // 2
-                if self._fewer is None or budget < _FEWEST_CARDS:
+                folding = self.page.folding.halved(self.view)
+                if folding is None:
                     raise
-                view = self._fewer(budget)
-                view.note = f"{str(error).partition(':')[0]}: folded further; {view.note}"
-                self._show(view)
+                self._show(folding, note=f"{str(error).partition(':')[0]}: folded further; ")
 
     @cached_property
     def svg(self) -> str:

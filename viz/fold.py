@@ -19,6 +19,7 @@ from viz.repeats import Unit, ops, stacks, structures
 
 Row: TypeAlias = list[Card | Call | Fold]  # what stands directly in an open module, in order
 _DEEPEST = sys.maxsize
+_FEWEST_CARDS = 4  # where so few still take too long to lay out, the engine is at fault
 _ENDS = 2  # a run leaves so many units before and after it in sight
 
 
@@ -35,9 +36,10 @@ class Folding:
         """What is drawn of a trace."""
         return fold(trace, depth=self.depth, expand=self.expand, collapse=self.collapse, budget=self.budget)
 
-    def fewer(self, budget: int) -> Folding:
-        """The same within another budget of cards, whatever depth that takes."""
-        return replace(self, depth=None, budget=budget)
+    def halved(self, view: View) -> Folding | None:
+        """The same with half as many cards as a view, whatever depth that takes; None where they are too few for it."""
+        budget = len(view.nodes) // 2
+        return replace(self, depth=None, budget=budget) if budget >= _FEWEST_CARDS else None
 
 
 def fold(

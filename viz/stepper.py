@@ -24,10 +24,10 @@ from viz.parts import Card, Trace, View
 from viz.render import render
 from viz.replay import RATES, Descent, descend, trainable, why_no_descent
 from viz.terminal import written
+from viz.text import printable
 from viz.trace import write
 from viz.wording import say, translate_source
 
-_FEWEST_CARDS = 4  # where so few still take too long, the layout engine is at fault
 _LARGE = 2_000_000  # parameters
 
 
@@ -44,9 +44,11 @@ class Steps(Page):
     """A page that steps through the chain rule. Notebooks show it; `save` writes it as one file."""
 
     def __init__(
-        self, trace: Trace, folding: Folding, title: str, *, direction: str, theme: str, lang: str, rate: float
+        self, trace: Trace, folding: Folding, title: str | None, *, direction: str, theme: str, lang: str, rate: float
     ) -> None:
-        self.trace, self.folding, self.title, self.direction = trace, folding, title, direction
+        """title: instead of the trace's own."""
+        self.trace, self.folding, self.direction = trace, folding, direction
+        self.title = printable(title) if title is not None else trace.title
         self.theme, self.lang, self.rate = theme, lang, rate
         self._made = next(clock)
 
@@ -62,11 +64,16 @@ class Steps(Page):
         self._refuse_changed()
         with np.errstate(all="ignore"):
             refused = why_no_descent(self.trace)
-            view = self.folding.view(self.trace)
-            write(view.read, self.trace)
+            view = self.view(self.folding)
             descent = None if refused else descend(self.trace, self.rate)
             told = frames(view, descent, refused=refused, lang=self.lang, hint=False)
         return written(self.title, told, width=width, colour=colour, lang=self.lang)
+
+    def view(self, folding: Folding) -> View:
+        """What is drawn of the graph, with the rules of the cards in sight."""
+        view = folding.view(self.trace)
+        write(view.read, self.trace)
+        return view
 
     def _refuse_changed(self) -> None:
         for card in self.trace.cards:
@@ -139,10 +146,10 @@ def _scenes(steps: Steps, descents: list[Descent], refused: str) -> list[Scene]:
             with ThreadPoolExecutor() as pool:
                 return list(pool.map(lambda layout: _scene(steps, layout, descents, refused), found))
         except TimeoutError:
-            budget = len(found[0].view.nodes) // 2
-            if budget < _FEWEST_CARDS:
+            fewer = folding.halved(found[0].view)
+            if fewer is None:
                 raise
-            folding = folding.fewer(budget)
+            folding = fewer
 
 
 def _scene(steps: Steps, layout: Layout, descents: list[Descent], refused: str) -> Scene:
