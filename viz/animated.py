@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from viz.frames import Frame
-from viz.palette import DARK, Palette
+from viz.palette import DARK, SANS, Palette
 from viz.terminal import wrapped
 
 _SECONDS = 3.2  # for one frame
@@ -108,6 +108,6 @@ def _captions(told: Sequence[Frame], width: float, height: float) -> Iterator[st
             f'<tspan x="20" y="{height + _LINE * row + 6:g}">{escape(line)}</tspan>' for row, line in enumerate(lines)
         )
         yield (
-            f'<text class="said" id="said{number}" font-family="Helvetica,Arial,sans-serif" font-size="{_TYPE:g}" '
+            f'<text class="said" id="said{number}" font-family="{SANS}" font-size="{_TYPE:g}" '
             f'fill="var(--said)">{spans}</text>'
         )

@@ -7,7 +7,8 @@ import re
 import struct
 import zlib
 
-_MONO = "Menlo,DejaVu Sans Mono,Consolas,monospace"
+from viz.palette import MONO, SANS
+
 _CELL = r'<polygon fill="#[0-9a-f]{6}" stroke="none" points="[^"]*"/>\n'
 _FEWEST = 9  # cells of a heat map
 
@@ -17,9 +18,7 @@ def compact(svg: str) -> str:
     svg = svg[svg.index("<svg") :].replace("&#45;", "-").replace("&#160;", "\u00a0")
     svg = re.sub(r"<!--.*?-->\n?|<title>.*?</title>\n?", "", svg, flags=re.DOTALL)
     svg = re.sub(r' xmlns(:xlink)?="[^"]*"| xml:space="preserve"| text-anchor="start"', "", svg)
-    svg = svg.replace(f' font-family="{_MONO}"', ' class="mono"').replace(
-        ' font-family="Helvetica,Arial,sans-serif"', ""
-    )
+    svg = svg.replace(f' font-family="{MONO}"', ' class="mono"').replace(f' font-family="{SANS}"', "")
     svg = re.sub(r'<a xlink:title="([^"]*)">', r"<g><title>\1</title>", svg).replace("</a>", "</g>")
     svg = re.sub(f"(?:{_CELL}){{{_FEWEST},}}", lambda cells: _image(cells[0]), svg)
     return re.sub(r"<(?:path|polygon|text|image) [^>]*>", lambda tag: re.sub(r"(\.\d)\d+", r"\1", tag[0]), svg)

@@ -11,7 +11,7 @@ import numpy as np
 from viz import text
 from viz.captions import words
 from viz.folded import label, ratio
-from viz.frames import frames, op_name, run, written_rule
+from viz.frames import frames, run, written_rule
 from viz.parts import Card, Fold, View
 from viz.replay import Descent, trainable, updated
 from viz.wording import say, translate
@@ -27,7 +27,7 @@ def describe(node: Card | Fold, view: View, lang: str) -> dict[str, Any]:
 
 
 def _card(card: Card, view: View, lang: str) -> dict[str, Any]:
-    op = words(op_name(card), lang)
+    op = words(card.op_name, lang)
     made, known = card.kind == "op", card.gradient is not None
     kind = op.name if made else say(card.kind, lang)
     home = view.home(card)
@@ -36,7 +36,7 @@ def _card(card: Card, view: View, lang: str) -> dict[str, Any]:
         "title": card.formula or card.name,
         "kind": kind,
         "module": module,
-        "search": f"{card.name} {card.formula} {kind} {op_name(card)} {module}".lower(),
+        "search": f"{card.name} {card.formula} {kind} {card.op_name} {module}".lower(),
         "run": run(card) if made else None,
         "computes": _sentence(op.forward, lang) if made else "",
         "passes": _sentence(op.backward, lang) if made else "",
@@ -50,7 +50,7 @@ def _card(card: Card, view: View, lang: str) -> dict[str, Any]:
 
 def _fold(fold: Fold, view: View, lang: str) -> dict[str, Any]:
     """Of a fold: what is in it, what becomes of the gradient, and the norms of the gradients of its parameters."""
-    name, kinds = view.name(fold), Counter(op_name(card) for card in fold.cards)
+    name, kinds = view.name(fold), Counter(card.op_name for card in fold.cards)
     outputs = ", ".join(dict.fromkeys(text.size(card.value) for card in fold.outputs))
     ops = ", ".join(f"{count} {words(op, lang).name}" for op, count in kinds.items())
     learned = [leaf for leaf in fold.parameters if leaf.gradient is not None]

@@ -13,6 +13,7 @@ from viz.frame import assemble, line, outlets, strip, warnings
 from viz.html import cell, row, run, table
 from viz.palette import FORMULA, NOTE, RULE, Palette, Style
 from viz.parts import Call, Card, Fold, View
+from viz.repeats import ops
 
 ENTRIES = 8  # as many lines come in at places of their own
 _KINDS, _PARAMETERS = 5, 16  # as many are listed
@@ -124,7 +125,9 @@ def norms(fold: Fold, view: View) -> tuple[float | None, float | None]:
 def _bars(fold: Fold, view: View, style: Style) -> str:
     """For each repetition, the gradient that arrives at its output: as a bar, and of a few as a number."""
     p = style.palette
-    inner = [Fold(fold.id, [part], fold.home, cards=_ops(part)) for part in fold.parts]
+    inner = [
+        Fold(fold.id, [part], fold.home, cards=[card for unit in part for card in ops(unit)]) for part in fold.parts
+    ]
     found = [text.together(card.gradient for card in part.outputs) for part in inner]
     if not any(found):
         return line("gradient norm at each output: 0", p.muted)
@@ -136,10 +139,6 @@ def _bars(fold: Fold, view: View, style: Style) -> str:
     if len(found) <= _NUMBERED:
         rows.append(row(*(cell(run(text.number(norm), NOTE, p.gradient, mono=True), width=42) for norm in found)))
     return table(row(cell(run(words, NOTE, p.muted), align="left")), row(cell(table(*rows))), cellpadding=2)
-
-
-def _ops(part: list[Card | Call]) -> list[Card]:
-    return [card for unit in part for card in (unit.ops() if isinstance(unit, Call) else [unit])]
 
 
 def _bar(norm: float, largest: float, fold: Fold, number: int, view: View, style: Style) -> str:
@@ -174,7 +173,7 @@ def _parameters(fold: Fold, view: View, p: Palette) -> str:
 
 def _groups(fold: Fold, view: View) -> dict[str, list[Card]]:
     """The parameters by what they are called within the module, of a stack within each of its modules."""
-    inside = {card: unit for part in fold.parts for unit in part for card in _ops([unit])}
+    inside = {card: unit for part in fold.parts for unit in part for card in ops(unit)}
     groups: dict[str, list[Card]] = {}
     for leaf in fold.parameters:
         unit = inside[leaf.uses[-1].target]

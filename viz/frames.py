@@ -87,7 +87,7 @@ def _run(node: Card | Fold, number: int, view: View, lang: str) -> Frame:
     if isinstance(node, Fold):
         what = say("folded_forward", lang, name=view.name(node), label=label(node), count=len(node.cards))
         return Frame(f"f{number}", "forward", what, node.id, near, shows, lines)
-    op = words(op_name(node), lang)
+    op = words(node.op_name, lang)
     what = say("forward", lang, op=op.name, what=op.forward)
     return Frame(f"f{number}", "forward", what, node.id, near, shows, lines, [run(node)])
 
@@ -107,11 +107,6 @@ def run(card: Card) -> tuple[str, str]:
     if np.ndim(card.value):
         return card.formula, text.size(card.value)
     return card.formula, " = ".join(part for part in (substituted(card), text.number(card.value)) if part)
-
-
-def op_name(card: Card) -> str:
-    """What the op is called in the registry."""
-    return card.tensor.op.name if card.tensor.op is not None else ""
 
 
 def value_ids(node: Card | Fold) -> list[str]:
@@ -192,7 +187,7 @@ def _said(node: Card | Fold, links: list[Link], passed: set[Edge], view: View, l
     if isinstance(node, Fold):
         sentences = [say("folded", lang, name=view.name(node), label=label(node), count=len(node.cards))]
     else:
-        op = words(op_name(node), lang)
+        op = words(node.op_name, lang)
         sentences = [say("backward", lang, op=op.name, what=op.backward)]
         copied = [edge.source.name for edge in node.inputs if edge.note.startswith("undo the broadcast")]
         sentences += [say("broadcast", lang, name=", ".join(copied[:_FEW]))] if copied else []

@@ -28,7 +28,7 @@ PLAIN = Look()
 def value_look(card: Card) -> Look:
     """The look of a card's value."""
     y = np.asarray(card.value)
-    weights = card.tensor.op is not None and card.tensor.op.name in _WEIGHTS
+    weights = card.op_name in _WEIGHTS
     if y.ndim < 2 or y.size <= FEW or y.dtype.kind != "f":
         return PLAIN
     empty = 0 if weights else -np.inf
@@ -43,8 +43,7 @@ def gradient_look(value: Look) -> Look:
 
 def kept_weights(card: Card) -> Any:
     """The attention weights that a fused attention keeps for its backward pass, if it is one."""
-    op = card.tensor.op
-    return card.tensor.saved[0] if op is not None and op.name == "attention" and card.tensor.saved else None
+    return card.tensor.saved[0] if card.op_name == "attention" and card.tensor.saved else None
 
 
 def weights_look(weights: Any) -> Look:

@@ -24,7 +24,7 @@ from viz.parts import Card, Definition, Edge, Trace
 def open_fused(trace: Trace, expand: Collection[str] = (), all_of_them: bool = False) -> None:
     """Open the fused cards that are named, by the name of their op or of what it made; or all, and all inside, too."""
     fused = [card for card in trace.cards if _is_fused(card)]
-    named = {card: name for name in expand for card in fused if name in (card.name, _op_name(card))}
+    named = {card: name for name in expand for card in fused if name in (card.name, card.op_name)}
     trace.opened = {name: [] for name in named.values()}
     waiting, names = fused if all_of_them else list(named), _Names(trace)
     if not waiting:
@@ -43,10 +43,6 @@ def open_fused(trace: Trace, expand: Collection[str] = (), all_of_them: bool = F
 
 def _is_fused(card: Card) -> bool:
     return card.tensor.op is not None and card.tensor.op.compose is not None
-
-
-def _op_name(card: Card) -> str:
-    return card.tensor.op.name if card.tensor.op is not None else ""
 
 
 class _Names:

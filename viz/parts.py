@@ -60,6 +60,11 @@ class Card:
     inputs: list[Edge] = field(default_factory=list)
     uses: list[Edge] = field(default_factory=list)  # in the order in which their gradients are added up
 
+    @property
+    def op_name(self) -> str:
+        """What the op is called in the registry; "" of a leaf."""
+        return self.tensor.op.name if self.tensor.op is not None else ""
+
 
 class Definition(Scope):
     """The scope of what stands in the place of a fused op that was opened. It is no module and has no path."""

@@ -17,13 +17,9 @@ def structures(calls: Call) -> dict[Call, int]:
     known: dict[tuple[object, ...], int] = {}
     found: dict[Call, int] = {}
     for call in reversed(list(calls.within())):
-        inner = tuple(found[part] if isinstance(part, Call) else _op(part) for part in call.body)
+        inner = tuple(found[part] if isinstance(part, Call) else part.op_name for part in call.body)
         found[call] = known.setdefault((call.label, *inner), len(known))
     return found
-
-
-def _op(card: Card) -> str:
-    return card.tensor.op.name if card.tensor.op is not None else ""
 
 
 def stacks(row: Sequence[Unit], structure: dict[Call, int]) -> list[tuple[int, int, int]]:
@@ -31,7 +27,7 @@ def stacks(row: Sequence[Unit], structure: dict[Call, int]) -> list[tuple[int, i
 
     Each repetition holds a module and computes with what the one before it gave, as layers do.
     """
-    signs: list[object] = [structure[unit] if isinstance(unit, Call) else _op(unit) for unit in row]
+    signs: list[object] = [structure[unit] if isinstance(unit, Call) else unit.op_name for unit in row]
     reach = {period: _reach(signs, period) for period in range(1, _LONGEST_PERIOD + 1)}
     found, start = [], 0
     while start < len(row):

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 
 from viz.frames import Frame
+from viz.text import printable
 from viz.wording import say
 
 _COLOURS = {"forward": "34", "backward": "33", "update": "32"}  # blue, orange, green, as far as terminals have them
@@ -19,7 +20,7 @@ _PIECES = re.compile(r"[\u2e80-\u9fff][，。：；？！）、]*|[^\s\u2e80-\u9
 def written(title: str, steps: Iterable[Frame], *, width: int = 80, colour: bool = False, lang: str = "en") -> str:
     """All steps, each with its key, what is said, and its mathematics."""
     width, phase = max(width, _NARROWEST), ""
-    lines = list(wrapped(_plain(title), width))
+    lines = list(wrapped(printable(title), width))
     for frame in steps:
         if frame.phase != phase:
             phase = frame.phase
@@ -30,18 +31,13 @@ def written(title: str, steps: Iterable[Frame], *, width: int = 80, colour: bool
 
 def _step(frame: Frame, width: int, colour: bool) -> Iterator[str]:
     key = f"  {frame.key:<{_INDENT - 3}} "
-    said = list(wrapped(_plain(frame.caption), width - _INDENT))
+    said = list(wrapped(printable(frame.caption), width - _INDENT))
     yield from ((key if number == 0 else " " * _INDENT) + line for number, line in enumerate(said))
     for pair in frame.mathematics:
-        whole = "   ".join(_plain(part) for part in pair if part)
+        whole = "   ".join(printable(part) for part in pair if part)
         fits = columns(whole) <= width - _DEEP
-        for line in [whole] if fits else [piece for part in pair for piece in wrapped(_plain(part), width - _DEEP)]:
+        for line in [whole] if fits else [piece for part in pair for piece in wrapped(printable(part), width - _DEEP)]:
             yield " " * _DEEP + _painted(line, frame.phase, colour)
-
-
-def _plain(text: str) -> str:
-    """Nothing that a terminal could take for a command."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _painted(text: str, phase: str, colour: bool) -> str:

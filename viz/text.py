@@ -53,7 +53,7 @@ def literal(array: Any) -> str:
 
 
 def printable(raw: str) -> str:
-    """A text without control characters, which neither Graphviz nor SVG can carry.
+    """A text without control characters, which neither Graphviz nor SVG can carry, and a terminal would obey.
 
     >>> printable("two" + chr(10) + "lines")
     'two lines'
