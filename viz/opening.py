@@ -18,7 +18,8 @@ from viz import text
 from viz.formulas import write_forward
 from viz.modules import call_tree
 from viz.names import kind_of
-from viz.parts import Card, Definition, Edge, Trace
+from viz.parts import Card, Definition, Trace
+from viz.trace import ancestors, edges_into, why_no_gradient
 
 
 def open_fused(trace: Trace, expand: Collection[str] = (), all_of_them: bool = False) -> None:
@@ -72,7 +73,7 @@ def _open(card: Card, trace: Trace, names: _Names) -> tuple[list[Card], Scope]:
     scope = Definition("", f"{fused.op.name}, opened", fused.scope)
     if not isinstance(result, Tensor) or any(result is x for x in fused.inputs) or result.op is None:
         return [], scope
-    made = _made(result, {x for x in fused.inputs if isinstance(x, Tensor)})
+    made = ancestors(result, given={x for x in fused.inputs if isinstance(x, Tensor)})
     cards = {fused.inputs[edge.index]: edge.source for edge in card.inputs}  # which may have been opened themselves
     for number, tensor in enumerate(made):
         tensor.scope = scope if tensor.op is not None else None
@@ -88,29 +89,13 @@ def _open(card: Card, trace: Trace, names: _Names) -> tuple[list[Card], Scope]:
     return new, scope
 
 
-def _made(result: Tensor, inputs: set[Tensor]) -> list[Tensor]:
-    """What the definition computed from the inputs, in order; the result is the last."""
-    found, waiting = {result}, [result]
-    while waiting:
-        for source in waiting.pop().inputs:
-            if isinstance(source, Tensor) and source not in found and source not in inputs:
-                found.add(source)
-                waiting.append(source)
-    return sorted(found, key=lambda tensor: tensor.time)
-
-
 def _reconnect(card: Card, new: list[Card], cards: dict[Tensor, Card]) -> None:
     """Edges between the new cards; where the op used a value, the new cards do."""
     places = {edge.source: edge.source.uses.index(edge) for edge in reversed(card.inputs)}
     for source in places:
         source.uses = [edge for edge in source.uses if edge.target is not card]
-    card.inputs = []
     for made in new:
-        for index, x in enumerate(made.tensor.inputs):
-            op = made.tensor.op
-            if isinstance(x, Tensor) and op is not None:
-                needs_grad = x.requires_grad and op.rule(index) is not None
-                made.inputs.append(Edge(f"{made.id}-{index}", cards[x], made, index, needs_grad))
+        made.inputs = edges_into(made, cards)
         if made.tensor.op is not None:
             write_forward(made, cards)
     for made in reversed(new):
@@ -136,8 +121,7 @@ def _sweep(card: Card, new: list[Card]) -> None:
             edge.upstream, edge.contribution = step.upstream, step.contribution
     for made in new:
         if made.gradient is None:
-            lacking = "none reached it" if made.tensor.requires_grad else "not needed"
-            made.no_gradient = lacking if card.gradient is not None else card.no_gradient
+            made.no_gradient = why_no_gradient(made, "") if card.gradient is not None else card.no_gradient
     card.step = 0 if card.gradient is not None else None
 
 

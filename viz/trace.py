@@ -6,7 +6,7 @@ Every gradient comes from `te.sweep`, the loop that `backward()` itself uses; ev
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,7 @@ def gather(
     """As `trace`, but without the texts that `write` adds. opening: changes the trace before paths are looked for."""
     if not isinstance(root, Tensor):
         raise TypeError(f"viz.draw: expected a Tensor, got {type(root).__name__}; draw the loss, or another result")
-    tensors, names = _ancestors(root), chosen(names or {})
+    tensors, names = ancestors(root), chosen(names or {})
     cards = _cards(tensors, root, names)
     _connect(cards)
     listed = list(cards.values())
@@ -68,12 +68,12 @@ def write(cards: Iterable[Card], result: Trace) -> None:
             card.note = _changed(card) or _accumulated(card)
 
 
-def _ancestors(root: Tensor) -> list[Tensor]:
-    """Every tensor that root was computed from and root itself, in the order in which they were made."""
+def ancestors(root: Tensor, given: Collection[Tensor] = ()) -> list[Tensor]:
+    """What root was computed from, and root itself, in the order in which it was made; nothing given or behind that."""
     found, waiting = {root}, [root]
     while waiting:
         for source in waiting.pop().inputs:
-            if isinstance(source, Tensor) and source not in found:
+            if isinstance(source, Tensor) and source not in found and source not in given:
                 found.add(source)
                 waiting.append(source)
     return sorted(found, key=lambda tensor: (tensor.time, tensor is root))
@@ -106,18 +106,25 @@ def _tell_apart(cards: dict[Tensor, Card]) -> None:
 def _connect(cards: dict[Tensor, Card]) -> None:
     """Add the edges, and write each op's formula."""
     for card in cards.values():
-        op = card.tensor.op
-        if op is None:
-            continue
-        for index, source in enumerate(card.tensor.inputs):
-            if isinstance(source, Tensor):
-                needs_grad = source.requires_grad and op.rule(index) is not None
-                card.inputs.append(Edge(f"{card.id}-{index}", cards[source], card, index, needs_grad))
-        card.depth = 1 + max(edge.source.depth for edge in card.inputs)
-        write_forward(card, cards)
+        if card.tensor.op is not None:
+            card.inputs = edges_into(card, cards)
+            card.depth = 1 + max(edge.source.depth for edge in card.inputs)
+            write_forward(card, cards)
     for card in reversed(cards.values()):
         for edge in card.inputs:
             edge.source.uses.append(edge)
+
+
+def edges_into(card: Card, cards: Mapping[Tensor, Card]) -> list[Edge]:
+    """An edge for each tensor that an op took; a leaf has none."""
+    op = card.tensor.op
+    if op is None:
+        return []
+    return [
+        Edge(f"{card.id}-{index}", cards[x], card, index, x.requires_grad and op.rule(index) is not None)
+        for index, x in enumerate(card.tensor.inputs)
+        if isinstance(x, Tensor)
+    ]
 
 
 # Gradients --------------------------------------------------------------------------------------------------
@@ -138,7 +145,7 @@ def _fill_gradients(result: Trace, cards: dict[Tensor, Card]) -> str:
             _forget_gradients(result)
     for card in result.cards:
         if card.gradient is None:
-            card.no_gradient = _why_no_gradient(card, status)
+            card.no_gradient = why_no_gradient(card, status)
     return status
 
 
@@ -184,7 +191,8 @@ def _forget_gradients(result: Trace) -> None:
         edge.upstream = edge.contribution = None
 
 
-def _why_no_gradient(card: Card, status: str) -> str:
+def why_no_gradient(card: Card, status: str) -> str:
+    """In a word or two. status: why none can be shown, if so."""
     if not card.tensor.requires_grad:
         return "frozen" if card.kind == "parameter" else "not needed"
     if status == _NOT_RUN:
