@@ -153,7 +153,7 @@ def _sum(derivation: Derivation, parts: list[_Part]) -> str:
     gradient = derivation.target.gradient
     if gradient is None or len(derivation.paths) < 2:
         return ""
-    terms = " + ".join(_bracketed(part.result) for part in parts)
+    terms = " + ".join(text.bracketed(part.result) for part in parts)
     equation = f"{terms} = {_shown(gradient)}" if np.size(gradient) <= text.FEW else _shown(gradient)
     return f"{derivation.name} = {equation}"
 
@@ -179,16 +179,11 @@ def _in_numbers(edge: Edge, arriving: Any) -> str:
 
 def _literal(array: Any) -> Symbol:
     shown = _LARGE if np.size(array) > text.FEW else text.literal(array)
-    return Symbol(_bracketed(shown), array)
+    return Symbol(text.bracketed(shown), array)
 
 
 def _shown(gradient: Any) -> str:
     return text.literal(gradient) if np.size(gradient) <= text.FEW else text.magnitude(gradient)
-
-
-def _bracketed(shown: str) -> str:
-    """A negative number inside a product or a sum."""
-    return f"({shown})" if shown.startswith("−") else shown
 
 
 def _partial(above: Card, below: Card) -> str:
@@ -198,7 +193,7 @@ def _partial(above: Card, below: Card) -> str:
 def _product(part: _Part) -> str:
     """1 × (−2): the numbers of a scalar path; "" if they are not known."""
     values = [line.value for line in part.lines]
-    return " × ".join(map(_bracketed, values)) if all(values) else ""
+    return " × ".join(map(text.bracketed, values)) if all(values) else ""
 
 
 # How it is written --------------------------------------------------------------------------------------------------
@@ -284,7 +279,7 @@ def _joined(part: _Part, side: str) -> str:
     if side == "factor":
         return r" \cdot ".join(latex.formula(line.factor) for line in part.lines[1:] or part.lines)
     if side == "value":
-        return r" \times ".join(latex.formula(_bracketed(line.value)) for line in part.lines)
+        return r" \times ".join(latex.formula(text.bracketed(line.value)) for line in part.lines)
     rules = [
         line.value or "1" if line.rule.startswith("gate") else line.rule or line.value or "1" for line in part.lines
     ]

@@ -37,8 +37,12 @@ def factor(value: Any) -> str:
     >>> factor(-2.0)
     '(−2)'
     """
-    text = number(value)
-    return f"({text})" if text.startswith("−") else text
+    return bracketed(number(value))
+
+
+def bracketed(shown: str) -> str:
+    """What starts with a minus sign in parentheses."""
+    return f"({shown})" if shown.startswith("−") else shown
 
 
 def literal(array: Any) -> str:
