@@ -12,7 +12,7 @@ from itertools import takewhile
 import numpy as np
 
 import tinygrad_edu as te
-from tinygrad_edu.autograd import Scope
+from tinygrad_edu.autograd import Scope, changes
 from tinygrad_edu.tensor import Tensor
 from viz import text
 from viz.formulas import write_forward
@@ -21,9 +21,14 @@ from viz.names import kind_of
 from viz.parts import Card, Definition, Trace
 from viz.trace import ancestors, edges_into, why_no_gradient
 
+_CHANGED = "not opened: an input was changed in place after the op ran"
+
 
 def open_fused(trace: Trace, expand: Collection[str] = (), all_of_them: bool = False) -> None:
-    """Open the fused cards that are named, by the name of their op or of what it made; or all, and all inside, too."""
+    """Open the fused cards that are named, by the name of their op or of what it made; or all, and all inside, too.
+
+    A card whose inputs were changed in place since stays closed, and its note says why.
+    """
     fused = [card for card in trace.cards if _is_fused(card)]
     named = {card: name for name in expand for card in fused if name in (card.name, card.op_name)}
     trace.opened = {name: [] for name in named.values()}
@@ -33,6 +38,9 @@ def open_fused(trace: Trace, expand: Collection[str] = (), all_of_them: bool = F
     with np.errstate(all="ignore"):
         while waiting:
             card = waiting.pop()
+            if _changed(card):
+                card.note = _CHANGED
+                continue
             made, scope = _open(card, trace, names)
             if card in named:
                 trace.opened[named[card]].append(scope)
@@ -40,6 +48,11 @@ def open_fused(trace: Trace, expand: Collection[str] = (), all_of_them: bool = F
     trace.cards = [card for card in trace.cards if card.kind == "op" or card.uses or card is trace.root]
     trace.calls = call_tree(trace.cards)
     _renumber(trace)
+
+
+def _changed(card: Card) -> bool:
+    """Whether an input is no longer what the op computed with, so that the definition would give other numbers."""
+    return any(changes.since(edge.source.tensor._data, card.tensor.time) for edge in card.inputs)
 
 
 def _is_fused(card: Card) -> bool:

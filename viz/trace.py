@@ -65,7 +65,7 @@ def write(cards: Iterable[Card], result: Trace) -> None:
     with np.errstate(all="ignore"):
         for card in cards:
             write_rules(card, result)
-            card.note = _changed(card) or _accumulated(card)
+            card.note = card.note or _changed(card) or _accumulated(card)
 
 
 def ancestors(root: Tensor, given: Collection[Tensor] = ()) -> list[Tensor]:

@@ -281,6 +281,7 @@ _PHRASES: list[tuple[str, str]] = [
     ),
     (r"several paths lead there \(thick lines\): their gradients are added", "有多条路径（粗线）：它们的梯度相加"),
     (r"gradients: not run \(call backward\(\) first\)", "梯度：未运行（先调用 backward()）"),
+    (r"not opened: an input was changed in place after the op ran", "未展开：输入在运算之后被原地修改"),
     (r"value changed in place after it was used", "值在使用之后被原地修改"),
     (r"\.grad holds (.+): more than one backward\(\)", ".grad 为 {0}：不止一次 backward()"),
     (r"only a single number that depends on parameters can be lowered", "只有依赖参数的单个数才能被降低"),

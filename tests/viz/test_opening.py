@@ -9,7 +9,7 @@ import pytest
 
 import tinygrad_edu.functional as F
 import viz
-from tinygrad_edu import Tensor, nn
+from tinygrad_edu import Tensor, nn, optim
 from tinygrad_edu.nn import Parameter
 from viz.opening import open_fused
 from viz.trace import gather
@@ -147,3 +147,15 @@ def test_the_frames_of_a_page_know_where_in_an_opened_graph_they_are() -> None:
     assert len(places) > 10
     assert places == sorted(places)
     assert places[-1] == len(viz.draw(loss, fused=False).view.trace.cards) - 1
+
+
+@pytest.mark.parametrize("options", [{"fused": False}, {"expand": "softmax"}])
+def test_what_was_changed_in_place_stays_closed_and_says_why(options: dict) -> None:
+    x = tensor(2, 3)
+    loss = (F.softmax(x) ** 2).sum()
+    loss.backward()
+    optim.SGD([x], lr=1.0).step()
+    drawing = viz.draw(loss, **options)
+    softmax = next(card for card in drawing.view.trace.cards if card.op_name == "softmax")
+    assert softmax.note == "not opened: an input was changed in place after the op ran"
+    assert softmax.note in drawing.source
