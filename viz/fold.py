@@ -91,7 +91,7 @@ def _found(trace: Trace, path: str) -> list[Call]:
         known = list(dict.fromkeys(trace.path_of(call) for call in modules))
         near = get_close_matches(path, known, 1) or known[:3] + ["..."] * (len(known) > 3)
         there = ", ".join(near) or "none"
-        raise ValueError(f"viz.draw: expand={path!r} is no module and no fused op of this graph; its modules: {there}")
+        raise ValueError(f"viz: expand={path!r} is no module and no fused op of this graph; its modules: {there}")
     return found
 
 

@@ -21,14 +21,14 @@ def output_of(root: Any, inputs: tuple[Any, ...], names: Mapping[str, Any] | Non
         return root, known
     if not isinstance(root, Module):
         got = f"a {type(root).__name__} and {len(inputs)} more" if inputs else type(root).__name__
-        raise TypeError(f"viz.draw: expected a Tensor, such as the loss, or a model and its inputs, got {got}")
+        raise TypeError(f"viz: expected a Tensor, such as the loss, or a model and its inputs, got {got}")
     if not inputs:
-        raise TypeError(f"viz.draw: to draw a {type(root).__name__}, pass its inputs too, as in viz.draw(model, x)")
+        raise TypeError(f"viz: to draw a {type(root).__name__}, pass its inputs too, as in viz.draw(model, x)")
     with te.enable_grad():
         output = root(*inputs)
     if not isinstance(output, Tensor):
         raise TypeError(
-            f"viz.draw: the model returned a {type(output).__name__}, not a Tensor: draw one of its results instead, "
+            f"viz: the model returned a {type(output).__name__}, not a Tensor: draw one of its results instead, "
             "as in viz.draw(model(x)[0])"
         )
     for name, value in [("model", root), *zip(_names(len(inputs)), inputs, strict=True), ("y", output)]:

@@ -19,7 +19,7 @@ _LAYERS = {"Linear": ("", "weight", "bias"), "LayerNorm": ("", "weight", "bias")
 def chosen(names: Mapping[str, Any]) -> dict[str, Any]:
     """The names that somebody chose: without _, __ and _12, as Python and notebooks call earlier results."""
     if not isinstance(names, Mapping) or not all(isinstance(key, str) for key in names):
-        raise TypeError("viz.draw: names= takes a dict from names to tensors and modules, such as locals()")
+        raise TypeError("viz: names= takes a dict from names to tensors and modules, such as locals()")
     return {key: value for key, value in names.items() if not re.fullmatch(r"_+\d*", key)}
 
 

@@ -44,7 +44,7 @@ def gather(
 ) -> Trace:
     """As `trace`, but without the texts that `write` adds. opening: changes the trace before paths are looked for."""
     if not isinstance(root, Tensor):
-        raise TypeError(f"viz.draw: expected a Tensor, got {type(root).__name__}; draw the loss, or another result")
+        raise TypeError(f"viz: expected a Tensor, such as the loss, got {type(root).__name__}")
     tensors, names = ancestors(root), chosen(names or {})
     cards = _cards(tensors, root, names)
     _connect(cards)
@@ -220,7 +220,7 @@ def _accumulated(card: Card) -> str:
 def _highlight(result: Trace, cards: dict[Tensor, Card], tensor: Tensor) -> None:
     """Derive the gradient of one tensor, and mark the path that brings most of it."""
     if tensor not in cards or not tensor.requires_grad:
-        raise ValueError("viz: the highlighted tensor must be one of this graph that requires a gradient")
+        raise ValueError("viz: a tensor to derive the gradient of must be one of this graph that requires a gradient")
     result.derivation = derive(result.root, cards[tensor], result.cards)
     for edge in result.derivation.largest:
         edge.on_path = True

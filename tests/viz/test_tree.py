@@ -48,3 +48,10 @@ def test_a_deep_graph_stays_narrow() -> None:
 def test_needs_a_tensor(root: object) -> None:
     with pytest.raises(TypeError, match="expected a Tensor"):
         viz.tree(root)
+
+
+@pytest.mark.parametrize("name", ["tree", "draw", "steps", "explain"])
+def test_an_error_names_no_function_that_was_not_called(name: str) -> None:
+    with pytest.raises(TypeError, match=r"^viz(\.explain)?: expected a Tensor, such as the loss") as caught:
+        getattr(viz, name)(3, *([Tensor(1.0)] if name == "explain" else []))
+    assert "draw" not in str(caught.value)
