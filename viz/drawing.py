@@ -157,9 +157,8 @@ class Drawing(Picture):
         self.title, self.page = page.title, page
         self._show(page.folding)
 
-    def _show(self, folding: Folding, note: str = "") -> None:
+    def _show(self, folding: Folding) -> None:
         self.view = self.page.view(folding)
-        self.view.note = note + self.view.note
         self.steps = _steps(self.view)
         palette = THEMES.get(self.page.theme, LIGHT)
         source = dot(self.view, direction=self.page.direction, palette=palette, heading=self.title)
@@ -171,10 +170,7 @@ class Drawing(Picture):
             try:
                 return render(self.source, kind, dpi)
             except TimeoutError as error:
-                folding = self.page.folding.halved(self.view)
-                if folding is None:
-                    raise
-                self._show(folding, note=f"{str(error).partition(':')[0]}: folded further; ")
+                self._show(self.page.folding.halved(self.view, error))
 
     @cached_property
     def svg(self) -> str:

@@ -31,15 +31,20 @@ class Folding:
     expand: Collection[str] = ()
     collapse: Callable[[Scope], bool] | None = None
     budget: int | None = 60
+    note: str = ""  # why it is not what was asked for
 
     def view(self, trace: Trace) -> View:
         """What is drawn of a trace."""
-        return fold(trace, depth=self.depth, expand=self.expand, collapse=self.collapse, budget=self.budget)
+        view = fold(trace, depth=self.depth, expand=self.expand, collapse=self.collapse, budget=self.budget)
+        view.note = self.note + view.note
+        return view
 
-    def halved(self, view: View) -> Folding | None:
-        """The same with half as many cards as a view, whatever depth that takes; None where they are too few for it."""
+    def halved(self, view: View, error: TimeoutError) -> Folding:
+        """The same with half as many cards as a view that took too long; the error again where they are too few."""
         budget = len(view.nodes) // 2
-        return replace(self, depth=None, budget=budget) if budget >= _FEWEST_CARDS else None
+        if budget < _FEWEST_CARDS:
+            raise error
+        return replace(self, depth=None, budget=budget, note=f"{str(error).partition(':')[0]}: folded further; ")
 
 
 def fold(

@@ -145,11 +145,8 @@ def _scenes(steps: Steps, descents: list[Descent], refused: str) -> list[Scene]:
         try:
             with ThreadPoolExecutor() as pool:
                 return list(pool.map(lambda layout: _scene(steps, layout, descents, refused), found))
-        except TimeoutError:
-            fewer = folding.halved(found[0].view)
-            if fewer is None:
-                raise
-            folding = fewer
+        except TimeoutError as error:
+            folding = folding.halved(found[0].view, error)
 
 
 def _scene(steps: Steps, layout: Layout, descents: list[Descent], refused: str) -> Scene:

@@ -11,7 +11,7 @@ import viz
 from tests.viz.reading import fan_out
 from tinygrad_edu import Tensor
 from viz import drawing as drawings
-from viz import render
+from viz import render, stepper
 
 
 @pytest.fixture
@@ -106,6 +106,9 @@ def test_where_the_layout_takes_too_long_more_is_folded_and_the_heading_says_so(
     assert "the layout took more than 20 s: folded further; 77 of 100 ops are folded" in drawing.svg
     assert len(drawing.view.nodes) == 25
     assert "folded further" in drawing.source
+    monkeypatch.setattr(stepper, "render", lambda source, *_: _impatient(source))
+    page = viz.steps(y, budget=None).html
+    assert "the layout took more than 20 s: folded further; 77 of 100 ops are folded" in page
 
 
 def _impatient(source: str) -> bytes:
