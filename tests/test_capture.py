@@ -477,6 +477,7 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
     "argument as number": (lambda x: W * float(x[0]), "an element of an argument is read"),
     "branch on an argument": (lambda x: W if x[0] > 0 else -W, "an element of an argument is read"),
     "argument in place": (lambda x: x.__iadd__(1), "an argument is changed in place"),
+    "argument sorted": (lambda x: x.sort(), "an argument is changed in place"),
     "assignment": (_in_place, "the elements of|changed in place"),
     "hook": (_hooked, "has a hook"),
     "kept": (_kept, "the gradient of mul .* is kept"),
@@ -497,6 +498,38 @@ def test_what_cannot_be_replayed_is_refused(name: str) -> None:
 
     with pytest.raises(GraphError, match=f"capture: .*{message}"):
         three_times()
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda x: np.asarray(x).fill(5),
+        lambda x: x.view(np.ndarray).sort(),
+        lambda x: np.asarray(x + 1).fill(5),
+        lambda x: np.copyto(x, 5),
+        lambda x: x.flat.__setitem__(0, 5),
+    ],
+)
+def test_an_argument_cannot_be_written_to_by_any_view(write: Callable[[Any], None]) -> None:
+    def step(x: Any) -> Tensor:
+        write(x)
+        return W * x
+
+    x = np.zeros(2)
+    with pytest.raises(ValueError, match="read-only"):
+        te.capture(step)(x)
+    assert not x.any()
+
+
+@pytest.mark.parametrize("name", ["mean", "round", "std", "trace", "var", "searchsorted"])
+def test_methods_of_an_argument_are_computed_anew(name: str) -> None:
+    def step(x: Any) -> Tensor:
+        return Tensor(getattr(x[0] if name == "searchsorted" else x, name)(*([1.5] * (name == "searchsorted"))))
+
+    captured = te.capture(step)
+    for i in range(5):
+        x = np.array([[1.26, 2.0], [3.0, 4.0]]) * i
+        assert captured(x).data.tolist() == step(x).data.tolist()
 
 
 def test_a_step_that_changes_the_numbers_around_it_is_refused() -> None:

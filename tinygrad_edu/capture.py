@@ -24,7 +24,7 @@ from tinygrad_edu.functional import draw_kept
 from tinygrad_edu.nn.module import Module, Parameter
 from tinygrad_edu.optim import Optimizer
 from tinygrad_edu.program import Call, compile_program
-from tinygrad_edu.recorder import Argument, Recorder, map_tree, refuse
+from tinygrad_edu.recorder import Recorder, as_argument, map_tree, refuse
 from tinygrad_edu.tensor import Tensor
 
 AnyStep = TypeVar("AnyStep", bound=Callable[..., Any])
@@ -147,7 +147,7 @@ class _Recording:
         if not _is_array(given):
             return given
         array = np.empty_like(np.asarray(getattr(given, "_data", given)), subok=False)
-        stand_in: Any = array.view(Argument)
+        stand_in: Any = as_argument(array)
         if isinstance(given, Tensor):
             stand_in = Tensor.wrap(array)
             stand_in.requires_grad = given.requires_grad

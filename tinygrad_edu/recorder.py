@@ -263,7 +263,7 @@ class Recorder(Watcher):
         self.emit(np.copyto, [array, value], pure=False)
         self.fixed[id(array)] = len(self.fixed)
         self._kept.append(array)
-        return array.view(Argument)
+        return as_argument(array)
 
     # The end, and whether two recordings are the same -----------------------------------------------------------------
 
@@ -393,8 +393,12 @@ class Argument(np.ndarray):
     def __iter__(self) -> Any:
         return (self[i] for i in range(len(self)))
 
-    def __setitem__(self, index: Any, value: Any) -> None:
-        refuse("an argument is changed in place", "Compute a new array, with np.where for instance")
+
+def as_argument(array: np.ndarray) -> Argument:
+    """The array as a step gets it: it may not write to it, by whatever view."""
+    argument = array.view(Argument)
+    argument.flags.writeable = False
+    return argument
 
 
 def _on_arguments(function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
@@ -421,6 +425,10 @@ def _refused(name: str) -> Callable[..., Any]:
     return method
 
 
+def _refused_change(self: Argument, *args: Any, **kwargs: Any) -> NoReturn:
+    refuse("an argument is changed in place", "Compute a new array, with np.sort or np.where for instance")
+
+
 def _derived(name: str) -> Callable[..., Any]:
     def method(self: Argument, *args: Any, **kwargs: Any) -> Any:
         return _on_arguments(getattr(np.ndarray, name), (self, *args), kwargs)
@@ -430,5 +438,10 @@ def _derived(name: str) -> Callable[..., Any]:
 
 for _name in ("__bool__", "__int__", "__float__", "__index__", "__contains__", "item", "tolist", "tobytes"):
     setattr(Argument, _name, _refused(_name))
-for _name in "argmax argmin argsort astype copy cumprod cumsum dot flatten nonzero ravel repeat reshape take".split():
+for _name in ("__setitem__", "fill", "partition", "put", "resize", "setfield", "sort"):
+    setattr(Argument, _name, _refused_change)
+for _name in (
+    "argmax argmin argpartition argsort astype choose compress copy cumprod cumsum dot flatten mean nonzero ravel "
+    "repeat reshape round searchsorted std take trace var"
+).split():
     setattr(Argument, _name, _derived(_name))
