@@ -233,6 +233,20 @@ def test_what_numpy_computes_on_an_argument_is_computed_anew() -> None:
         assert plain(captured(x, y)) == plain(step(x, y))
 
 
+def test_an_argument_may_be_an_index() -> None:
+    w = nn.Parameter(np.arange(8.0).reshape(4, 2))
+
+    def step(x: Any) -> Any:
+        rows = (w[x] * w[(x + 1) % 4]).sum()
+        w.grad = None
+        rows.backward()
+        return rows, w.grad
+
+    captured = te.capture(step)
+    for ids in ([0, 1], [1, 1], [2, 3], [3, 0]):
+        assert plain(captured(np.array(ids))) == plain(step(np.array(ids)))
+
+
 def test_parts_without_a_gradient() -> None:
     def train(captured: bool) -> list[Any]:
         w = nn.Parameter(np.array([1.0, 2.0], np.float32))

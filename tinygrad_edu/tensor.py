@@ -804,10 +804,10 @@ def _mask(mask: Any, name: str) -> Any:
 
 
 def _plain_index(index: Any) -> Any:
-    """An index made of integers, slices and arrays: tensors and lists in it become arrays."""
+    """An index made of integers, slices and plain arrays: what tensors, lists and subclasses become."""
     if isinstance(index, tuple):
         return tuple(_plain_index(part) for part in index)
-    if isinstance(index, (Tensor, list)):
+    if isinstance(index, (Tensor, list, np.ndarray)):
         array = np.asarray(index._data if isinstance(index, Tensor) else index)
         return array.astype(int) if array.size == 0 and isinstance(index, list) else array
     return index
