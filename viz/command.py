@@ -15,9 +15,10 @@ from typing import Any, NoReturn
 
 from tinygrad_edu.tensor import Tensor
 from viz.captions import LANGUAGES
-from viz.drawing import Drawing, draw
+from viz.drawing import Drawing, draw, steps
 from viz.palette import THEMES
 from viz.render import MissingEngineError
+from viz.stepper import Steps
 
 _PROGRAM = "python -m viz"
 _WRONG, _STOPPED = 2, 130
@@ -84,18 +85,18 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     if found is None:
         return 1
     root = _look_up(found, name, file)
-    drawing = draw(root, names=found, theme=options.theme, depth=options.depth, lang=options.lang)
+    look: dict[str, Any] = {"names": found, "theme": options.theme, "depth": options.depth, "lang": options.lang}
     if out is not None:
-        print(drawing.save(out), file=sys.stderr if options.steps else sys.stdout)
+        print(draw(root, **look).save(out), file=sys.stderr if options.steps else sys.stdout)
     if options.steps or out is None:
-        _print(drawing)
+        _print(steps(root, **look))  # text needs no Graphviz
     return 0
 
 
-def _print(drawing: Drawing) -> None:
+def _print(page: Steps) -> None:
     """To a terminal in colour, unless NO_COLOR says otherwise (https://no-color.org); elsewhere plain."""
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    text = drawing.page.text(width=shutil.get_terminal_size().columns, colour=colour)
+    text = page.text(width=shutil.get_terminal_size().columns, colour=colour)
     encoding = sys.stdout.encoding or "utf-8"
     sys.stdout.write(text.encode(encoding, "replace").decode(encoding))  # a terminal may lack ∂
     sys.stdout.flush()

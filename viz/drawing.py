@@ -9,6 +9,8 @@ from functools import cached_property, partial
 from html import escape
 from typing import Any
 
+import numpy as np
+
 from tinygrad_edu.autograd import Scope
 from tinygrad_edu.nn import Module
 from tinygrad_edu.tensor import Tensor
@@ -65,7 +67,8 @@ def draw(
     descent that a page ends with.
 
     Gradients are shown once `backward()` has run; before, the picture has the values and the rules.
-    Raises TypeError if root is neither, ValueError for an unknown option, MissingEngineError without PyPI's graphviz.
+    Raises TypeError if root is neither, TypeError or ValueError for an option that is none, MissingEngineError
+    without PyPI's graphviz.
 
     >>> from tinygrad_edu import Tensor
     >>> x = Tensor(3.0, requires_grad=True, name="x")
@@ -75,6 +78,7 @@ def draw(
     True
     """
     _check("viz.draw", direction, theme, lang, rate)
+    _check_folding("viz.draw", depth, expand, collapse, budget)
     expand = [expand] if isinstance(expand, str) else list(expand)
     traced = _gathered(*output_of(root, inputs, names), expand, fused, highlight)
     folding = Folding(depth, expand, collapse, budget)
@@ -108,19 +112,30 @@ def steps(
     <Steps: L = x · x>
     """
     _check("viz.steps", direction, theme, lang, rate)
+    _check_folding("viz.steps", depth, expand, collapse, budget)
     expand = [expand] if isinstance(expand, str) else list(expand)
     traced = _gathered(*output_of(root, inputs, names), expand, fused)
     folding = Folding(depth, expand, collapse, budget)
     return Steps(traced, folding, title, direction=direction, theme=theme, lang=lang, rate=rate)
 
 
-def _check(where: str, direction: str, theme: str, lang: str, rate: float) -> None:
+def _check(where: str, direction: str, theme: str, lang: str, rate: Any) -> None:
     options = (("direction", direction, ("TB", "LR")), ("theme", theme, ("auto", *THEMES)), ("lang", lang, LANGUAGES))
     for option, value, allowed in options:
         if value not in allowed:
             raise ValueError(f"{where}: {option} is one of {', '.join(map(repr, allowed))}, got {value!r}")
-    if not 0 < rate < math.inf:
-        raise ValueError(f"{where}: rate is the size of a step, above 0, such as 0.01, got {rate}")
+    if not isinstance(rate, (int, float, np.number)) or not 0 < rate < math.inf:
+        raise ValueError(f"{where}: rate is the size of a step, above 0, such as 0.01, got {rate!r}")
+
+
+def _check_folding(where: str, depth: Any, expand: Any, collapse: Any, budget: Any) -> None:
+    for option, value, least in (("depth", depth, 0), ("budget", budget, 1)):
+        if value is not None and not (isinstance(value, (int, np.integer)) and value >= least):
+            raise ValueError(f"{where}: {option} is a whole number of at least {least}, or None, got {value!r}")
+    if not isinstance(expand, Collection) or not all(isinstance(name, str) for name in expand):
+        raise TypeError(f"{where}: expand is a name or a list of names, such as ['blocks.3'], got {expand!r}")
+    if collapse is not None and not callable(collapse):
+        raise TypeError(f"{where}: collapse is a function of a module's scope, got {collapse!r}")
 
 
 def _gathered(

@@ -70,7 +70,12 @@ class Film(Page):
         if theme not in ("auto", "light", "dark"):
             raise ValueError(f"viz.film: theme is one of 'auto', 'light', 'dark', got {theme!r}")
         self.title, self.theme, self.lang = text.printable(title), theme, check_language(lang, "viz.film")
-        self.frames = list(frames)
+        many = isinstance(frames, Iterable) and not isinstance(frames, Tensor)
+        self.frames: list[Moment] = list(frames) if many else []
+        if not many or not all(isinstance(moment, Moment) for moment in self.frames):
+            raise TypeError(
+                "viz.film: expected the frames of another film, or none; film.record(model, loss) adds more"
+            )
         self._points: tuple[np.ndarray, np.ndarray] | None = None
 
     @np.errstate(all="ignore")  # whatever the user's own pass already warned about

@@ -55,7 +55,9 @@ def frames(
     root = view.shown[trace.root].id
     result = [_start(view, lang, hint), *_forward(view, lang)]
     if trace.status or trace.root.step is None:
-        reason = translate(trace.status, lang).removeprefix("gradients: ").removeprefix("梯度：")
+        reason = (
+            translate(trace.status or "nothing was computed", lang).removeprefix("gradients: ").removeprefix("梯度：")
+        )
         return [*result, Frame("0", "backward", say("not_run", lang, reason=reason), root)]
     result += [_turn(view, lang), *_backward(view, lang), _end(view, lang)]
     if descent is not None:

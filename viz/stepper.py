@@ -48,7 +48,7 @@ class Steps(Page):
     ) -> None:
         """title: instead of the trace's own."""
         self.trace, self.folding, self.direction = trace, folding, direction
-        self.title = printable(title) if title is not None else trace.title
+        self.title = printable(str(title)) if title is not None else trace.title
         self.theme, self.lang, self.rate = theme, lang, rate
         self._made = next(clock)
 

@@ -231,6 +231,7 @@ _PHRASES: list[tuple[str, str]] = [
     (r"empty", "空"),
     (r"start", "起点"),
     (r"not run", "未运行"),
+    (r"nothing was computed", "没有任何计算"),
     (r"no number", "无数值"),
     (r"frozen", "已冻结"),
     (r"not needed", "不需要"),

@@ -178,3 +178,12 @@ def test_ctrl_c_is_one_line(tmp_path: Path) -> None:
     _, error = process.communicate(timeout=30)
     assert process.returncode == 130
     assert error == "python -m viz: stopped\n"
+
+
+def test_a_leaf_has_no_steps_and_text_needs_no_graphviz(
+    script: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "graphviz", None)
+    monkeypatch.setitem(sys.modules, "pygraphviz", None)
+    assert run(f"{script}:w") == 0
+    assert "The gradients are not shown: nothing was computed." in capsys.readouterr().out

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -144,3 +145,25 @@ def test_dark_pictures_are_dark() -> None:
 
 def test_repr(drawing: viz.Drawing) -> None:
     assert repr(drawing) == "<Drawing of c = a · (a + a)>"
+
+
+@pytest.mark.parametrize("show", [viz.draw, viz.steps])
+@pytest.mark.parametrize(
+    ("option", "error", "words"),
+    [
+        ({"depth": "a"}, ValueError, "depth is a whole number of at least 0, or None, got 'a'"),
+        ({"depth": -1}, ValueError, "depth is a whole number of at least 0, or None, got -1"),
+        ({"budget": 0}, ValueError, "budget is a whole number of at least 1, or None, got 0"),
+        ({"expand": 3}, TypeError, "expand is a name or a list of names"),
+        ({"expand": [3]}, TypeError, "expand is a name or a list of names"),
+        ({"collapse": 3}, TypeError, "collapse is a function of a module's scope, got 3"),
+        ({"rate": "a"}, ValueError, "rate is the size of a step, above 0, such as 0.01, got 'a'"),
+    ],
+)
+def test_options_that_are_none(show: Any, option: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        show(fan_out(), **option)
+
+
+def test_a_title_may_be_anything() -> None:
+    assert "1985" in viz.draw(fan_out(), title=1985).source  # type: ignore[arg-type]

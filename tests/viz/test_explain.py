@@ -210,9 +210,10 @@ def test_text_needs_no_graphviz() -> None:
         "import sys; sys.modules['graphviz'] = sys.modules['pygraphviz'] = None\n"
         "import viz; from tinygrad_edu import Tensor\n"
         "x = Tensor(3.0, requires_grad=True, name='x'); y = x * x; y.backward()\n"
-        "print(viz.explain(y, x)); print(viz.tree(y))\n"
+        "print(viz.explain(y, x)); print(viz.tree(y)); print(viz.steps(y).text())\n"
     )
     done = subprocess.run([sys.executable, "-X", "utf8", "-c", script], cwd=ROOT, capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr
     assert "dL/dx = 3 + 3 = 6" in done.stdout
     assert "L = x · x   9   gradient 1" in done.stdout
+    assert "All gradients are known. ∂L/∂x = 6" in done.stdout

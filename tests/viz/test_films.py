@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -148,3 +149,9 @@ def test_infinities_are_recorded_without_a_warning() -> None:
     film = viz.film()
     film.record(nn.Linear(1, 1), 1.0, activations={"a": [np.inf, -np.inf] * 40})
     assert len(film.frames) == 1
+
+
+@pytest.mark.parametrize("frames", [5, [1, 2], "frames", Tensor(1.0)])
+def test_only_frames_make_a_film(frames: Any) -> None:
+    with pytest.raises(TypeError, match="expected the frames of another film"):
+        viz.film(frames)
