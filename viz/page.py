@@ -46,7 +46,7 @@ class Page(ABC):
         """What a notebook shows: the page in a frame of its own."""
         try:
             page = self.html
-        except MissingEngineError as error:
+        except (MissingEngineError, ValueError) as error:
             return f"<p>{escape(str(error))}</p>"
         return (
             f'<iframe srcdoc="{escape(page)}" sandbox="allow-scripts" title="{escape(self.title)}" '

@@ -155,3 +155,7 @@ def test_infinities_are_recorded_without_a_warning() -> None:
 def test_only_frames_make_a_film(frames: Any) -> None:
     with pytest.raises(TypeError, match="expected the frames of another film"):
         viz.film(frames)
+
+
+def test_an_empty_film_in_a_notebook_is_a_line() -> None:
+    assert viz.film()._repr_html_() == "<p>film: nothing was recorded; call film.record(model, loss) while training</p>"
