@@ -77,9 +77,9 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "梯度下降一步：每个参数 p 逆着它的梯度 g 移动到 p − η · g，步长 η = {rate}。",
     ),
     "after": (
-        "Computed once more with the new parameters, {root} is {after}; it was {before}. The gradients had foretold "
-        "{foretold}.",
-        "用新的参数再算一次，{root} 是 {after}；之前是 {before}。梯度预言的是 {foretold}。",
+        "Computed once more with the new parameters, {root} is {after}; it was {before}. Going straight on with "
+        "the gradients it would be {foretold}: where the two differ, {root} is curved.",
+        "用新的参数再算一次，{root} 是 {after}；之前是 {before}。沿梯度一直走直线会得到 {foretold}；两者若有差别，是因为 {root} 弯曲。",
     ),
     "no_replay": (
         "One step of gradient descent cannot be shown: {reason}.",
