@@ -79,7 +79,8 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "after": (
         "Computed once more with the new parameters, {root} is {after}; it was {before}. Going straight on with "
         "the gradients it would be {foretold}: where the two differ, {root} is curved.",
-        "用新的参数再算一次，{root} 是 {after}；之前是 {before}。沿梯度一直走直线会得到 {foretold}；两者若有差别，是因为 {root} 弯曲。",
+        "用新的参数再算一次，{root} 是 {after}；之前是 {before}。"
+        "沿直线走会得到 {foretold}；两者不同，因为 {root} 是弯的。",
     ),
     "no_replay": (
         "One step of gradient descent cannot be shown: {reason}.",
