@@ -24,7 +24,7 @@ import tinygrad_edu as te, tinygrad_edu.functional as F
 from tinygrad_edu import nn, optim
 
 tracemalloc.start()
-gc.disable()  # nothing may wait for it
+gc.disable()  # nothing may wait for it: whatever a look finds below is a cycle
 rng = np.random.default_rng(0)
 model = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.ReLU(), nn.Linear(8, 3))
 optimizer = optim.AdamW(model.parameters())
@@ -37,7 +37,7 @@ for step in range(1, 10_001):
     optimizer.step()
     schedule.step()
     if step % 2000 == 0:
-        print(sys.getallocatedblocks(), *tracemalloc.get_traced_memory())
+        print(gc.collect(), sys.getallocatedblocks(), *tracemalloc.get_traced_memory())  # collect() empties free lists
 """
 
 
@@ -45,9 +45,12 @@ def test_memory_is_flat_over_10_000_steps() -> None:
     done = subprocess.run([sys.executable, "-c", SOAK], cwd=ROOT, capture_output=True, text=True, check=True)
     measured = [[int(number) for number in line.split()] for line in done.stdout.splitlines()]
     assert len(measured) == 5
-    (blocks, size, peak), (last_blocks, last_size, last_peak) = measured[2], measured[-1]  # caches have filled up
-    assert last_blocks - blocks < 40, measured  # objects: one in a hundred steps would be a leak
-    assert last_size - size < 2**15, measured  # bytes: 8 a step would be one
+    assert not any(cycles for cycles, *_ in measured[1:]), measured
+    (_, blocks, size, peak), (_, last_blocks, last_size, last_peak) = measured[1], measured[-1]
+    assert last_blocks - blocks < 300, (
+        measured
+    )  # objects: one in twenty steps would be a leak, tables that grow are none
+    assert last_size - size < 2**15, measured  # bytes: 6 a step would be one
     assert last_peak - peak < 2**17, measured
 
 
