@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 import tinygrad_edu.functional as F
 from tinygrad_edu import Tensor, no_grad
 from viz.chart import Canvas, Chart
-from viz.palette import NOTE, Palette
+from viz.palette import NOTE, Palette, rgb
 from viz.signs import clipped
 from viz.text import printable
 
@@ -158,7 +158,8 @@ def decision_boundary(
         axes, extent = canvas.figure.subplots(), (low[0], high[0], low[1], high[1])
 
         def tint(palette: Palette) -> np.ndarray:  # mixed, and let the paper shine through: (side, side, 4)
-            mixed = chances @ np.array([_rgb(colour) for colour in _cycle(palette, C)])  # (side, side, C) -> (..., 3)
+            colours = np.array([rgb(colour) for colour in _cycle(palette, C)]) / 255
+            mixed = chances @ colours  # (side, side, C) -> (..., 3)
             return np.concatenate([mixed.clip(0, 1), np.full((*mixed.shape[:2], 1), 0.3)], axis=-1)
 
         canvas.image(axes, tint, origin="lower", extent=extent, aspect="auto")
@@ -191,10 +192,6 @@ def _chances(model: Callable[[Tensor], Any], low: np.ndarray, high: np.ndarray) 
 def _cycle(palette: Palette, count: int) -> list[str]:
     """So many colours, from the beginning again after the last."""
     return [palette.categories[i % len(palette.categories)] for i in range(count)]
-
-
-def _rgb(colour: str) -> tuple[float, ...]:
-    return tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
 
 
 # Images --------------------------------------------------------------------------------------------------------------

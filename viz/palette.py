@@ -98,9 +98,10 @@ def shade(palette: Palette, share: float) -> str:
 
 def mix(start: str, end: str, share: float) -> str:
     """A colour between two: the first at 0, the second at 1."""
-    mixed = (round(a + share * (b - a)) for a, b in zip(_rgb(start), _rgb(end), strict=True))
+    mixed = (round(a + share * (b - a)) for a, b in zip(rgb(start), rgb(end), strict=True))
     return "#" + "".join(f"{part:02x}" for part in mixed)
 
 
-def _rgb(colour: str) -> tuple[int, ...]:
+def rgb(colour: str) -> tuple[int, ...]:
+    """Red, green and blue of #rrggbb, each from 0 to 255."""
     return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
