@@ -12,7 +12,7 @@ import tinygrad_edu.functional as F
 from models import MLP
 from models.transformer import Transformer, TransformerConfig
 from tests.samples import SAMPLES, Sample
-from tinygrad_edu import GraphError, Tensor, nn, optim
+from tinygrad_edu import GraphError, InputError, Tensor, nn, optim
 
 Make = Callable[[], tuple[nn.Module, optim.Optimizer, Callable[..., Any]]]
 
@@ -557,6 +557,14 @@ def test_a_step_that_changes_the_numbers_around_it_is_refused() -> None:
 
     with pytest.raises(GraphError, match="the step changes number"):
         step(np.ones(2))
+
+
+@pytest.mark.parametrize("wrong", [3, None, Tensor([1.0])])
+def test_what_is_no_function_is_refused(wrong: Any) -> None:
+    with pytest.raises(
+        InputError, match=rf"^capture: expected a function.*got {type(wrong).__name__} .*without calling"
+    ):
+        te.capture(wrong)
 
 
 def test_too_many_recordings_are_refused() -> None:

@@ -471,6 +471,43 @@ def test_names_of_pytorch_lead_to_ours(name: str, ours: str) -> None:
     assert not hasattr(Tensor([1.0]), "something_else")
 
 
+REDUCTIONS = "sum mean var std max min argmax argmin prod cumsum squeeze".split()
+PYTORCH_OPTIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    *((name, {"dim": 0}, {"axis": 0}) for name in REDUCTIONS),
+    ("flip", {"dims": (0, 1)}, {"axis": (0, 1)}),
+    ("mean", {"dim": -1, "keepdim": True}, {"axis": -1, "keepdims": True}),
+    ("var", {"unbiased": False}, {"ddof": False}),
+    ("std", {"correction": 1}, {"ddof": 1}),
+    ("tril", {"diagonal": 1}, {"k": 1}),
+    ("triu", {"diagonal": 1}, {"k": 1}),
+]
+
+
+@pytest.mark.parametrize(("name", "theirs", "ours"), PYTORCH_OPTIONS)
+def test_options_of_pytorch_lead_to_ours(name: str, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+    given, advised = (" and ".join(f"{k}={v}" for k, v in options.items()) for options in (theirs, ours))
+    method = getattr(Tensor(real(1, 3)), name)
+    with pytest.raises(te.InputError) as caught:
+        method(**theirs)
+    assert str(caught.value) == f"{name}: there is no option {given}: write {advised}, as in NumPy"
+    method(**ours)  # what it says to write works
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda x: te.concatenate([x, x], dim=1), "concatenate: there is no option dim=1: write axis=1"),
+        (lambda x: te.stack([x, x], dim=1), "stack: there is no option dim=1: write axis=1"),
+        (lambda x: x.roll(1, dims=0), "roll: there is no option dims=0: write axis=0"),
+        (lambda x: x.split(1, dim=0), "split: there is no option dim=0: write axis=0"),
+        (lambda x: x.sum(0, bogus=2), "sum: there is no option bogus=2"),
+        (lambda x: np.sum(x, dtype=np.float64), "sum: there is no option dtype=<class 'numpy.float64'>"),
+    ],
+)
+def test_options_that_there_are_not(call: Any, words: str) -> None:
+    teaches(lambda: call(Tensor(real(1, 3))), te.InputError, [words])
+
+
 def test_a_tensor_written_into_an_array_is_explained() -> None:
     w = Tensor([1.0], requires_grad=True)
     with pytest.raises(TypeError, match=r"w\.grad\.data"):

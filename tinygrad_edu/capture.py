@@ -62,6 +62,11 @@ def capture(step: AnyStep) -> AnyStep:
     >>> [round(step(np.zeros(2, np.float32)).item(), 3) for _ in range(4)]
     [5.0, 3.2, 2.048, 1.311]
     """
+    if not callable(step):
+        raise InputError(
+            f"capture: expected a function, the training step, got {type(step).__name__} {step!r:.40}: "
+            "write te.capture(step), without calling it"
+        )
     captured = _Captured(step)
 
     @functools.wraps(step)

@@ -7,7 +7,7 @@ Tensor([0.5, 0.5])
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from tinygrad_edu.autograd import effect
 from tinygrad_edu.errors import InputError, ShapeError
 from tinygrad_edu.ops import elementwise, fused, linalg
 from tinygrad_edu.ops.movement import Axis
-from tinygrad_edu.tensor import Operand, Tensor, apply, here
+from tinygrad_edu.tensor import Operand, Tensor, apply, here, unknown_options
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -93,18 +93,24 @@ def gelu(x: Operand, approximate: Literal["none", "tanh"] = "none") -> Tensor:
 # Softmax and its relatives -------------------------------------------------------------------------------------------
 
 
-def softmax(x: Operand, axis: Axis = -1) -> Tensor:
+def softmax(x: Operand, axis: Axis = -1, **other: NoReturn) -> Tensor:
     """exp(x) / Σ exp(x) along the axis: positive, adding up to 1. A slice of -inf throughout gives zeros."""
+    if other:
+        raise unknown_options("softmax", other)
     return apply(fused.softmax, x, axis=axis)
 
 
-def log_softmax(x: Operand, axis: Axis = -1) -> Tensor:
+def log_softmax(x: Operand, axis: Axis = -1, **other: NoReturn) -> Tensor:
     """log(softmax(x)), stable."""
+    if other:
+        raise unknown_options("log_softmax", other)
     return apply(fused.log_softmax, x, axis=axis)
 
 
-def logsumexp(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
+def logsumexp(x: Operand, axis: Axis = None, keepdims: bool = False, **other: NoReturn) -> Tensor:
     """log Σ exp(x) along the axis, stable."""
+    if other:
+        raise unknown_options("logsumexp", other)
     return apply(fused.logsumexp, x, axis=axis, keepdims=keepdims)
 
 
@@ -215,13 +221,14 @@ def cross_entropy(
         raise ValueError(f'cross_entropy: reduction must be "mean", "sum" or "none", got {reduction!r}')
     if not 0 <= _number("cross_entropy", "label_smoothing", label_smoothing) <= 1:
         raise ValueError(f"cross_entropy: label_smoothing is a share, from 0 to 1, got {label_smoothing}")
-    logits = _tensor(logits, "cross_entropy")
+    logits, target_array = _tensor(logits, "cross_entropy"), _array(target)
+    if target_array.ndim > logits.ndim and fused.cross_entropy.hint:
+        raise ShapeError(f"cross_entropy{here()}: {fused.cross_entropy.hint(logits, target_array)}")
     axis = min(1, logits.ndim - 1) if axis is None else axis
     if not -logits.ndim <= axis < logits.ndim:
         raise ShapeError(f"cross_entropy{here()}: the logits {logits.shape} have no axis {axis} with the classes")
     axis %= logits.ndim
     classes = logits.shape[axis]
-    target_array = _array(target)
     if target_array.dtype.kind == "f":
         if target_array.ndim < logits.ndim:
             raise InputError(
@@ -272,8 +279,10 @@ def binary_cross_entropy_with_logits(logits: Operand, target: Operand, reduction
 # Vectors -------------------------------------------------------------------------------------------------------------
 
 
-def norm(x: Tensor, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Tensor:
+def norm(x: Tensor, ord: float = 2, axis: Axis = None, keepdims: bool = False, **other: NoReturn) -> Tensor:
     """The length of vectors: Euclidean for ord=2 (its gradient at 0 is 0), Σ|x| for 1, max |x| for infinity."""
+    if other:
+        raise unknown_options("norm", other)
     x = _tensor(x, "norm")
     if ord == 2:
         return apply(linalg.norm, x, axis=axis, keepdims=keepdims)

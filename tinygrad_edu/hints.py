@@ -6,7 +6,7 @@ for a dtype.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,9 @@ from tinygrad_edu.ops.op import Op, describe
 
 _NO_MEANING = ("numpy boolean", "not supported for the input types", "did not contain a loop", "cast ufunc")
 _AXES = ("axis", "axis1", "axis2")
+# PyTorch's options -> NumPy's, and so ours.
+_OTHER_NAMES = {"dim": "axis", "dims": "axis", "keepdim": "keepdims", "correction": "ddof", "unbiased": "ddof"}
+_OTHER_NAMES |= {"diagonal": "k"}
 
 
 def explained(op: Op, values: Sequence[Any], options: dict[str, Any], error: Exception, where: str) -> Exception:
@@ -44,6 +47,13 @@ def wrong_option(options: dict[str, Any]) -> str:
             return f"{name} must be whole numbers, got {options[name]!r:.60}"
     texts = [f"{k}={v!r}" for k, v in options.items() if isinstance(v, str) and k not in ("reduction", "subscripts")]
     return f"expected numbers, got {', '.join(texts)}" if texts else ""
+
+
+def unknown_option(given: Mapping[str, Any]) -> str:
+    """Which options there are not, and their names here if PyTorch has them."""
+    wrong = " and ".join(f"{name}={value!r:.40}" for name, value in given.items())
+    ours = " and ".join(f"{_OTHER_NAMES[name]}={value!r:.40}" for name, value in given.items() if name in _OTHER_NAMES)
+    return f"there is no option {wrong}" + (f": write {ours}, as in NumPy" if ours else "")
 
 
 def _whole(value: Any, none: bool = False) -> bool:

@@ -7,8 +7,8 @@ anything is recorded.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NoReturn, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from tinygrad_edu import autograd
 from tinygrad_edu.autograd import Scope, changes, clock, effect, state
 from tinygrad_edu.errors import GraphError, InputError, ShapeError
-from tinygrad_edu.hints import explained
+from tinygrad_edu.hints import explained, unknown_option
 from tinygrad_edu.ops import elementwise, linalg, movement, reductions
 from tinygrad_edu.ops.movement import Axis
 from tinygrad_edu.ops.op import Op
@@ -479,41 +479,60 @@ class Tensor:
             raise InputError(f"astype: {dtype!r} is no dtype of real numbers or booleans") from None
 
     # Along an axis ---------------------------------------------------------------------------------------------------
+    # `other` catches PyTorch's dim= and keepdim=, which Python would refuse without saying what they are called here.
 
-    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    def sum(self, axis: Axis = None, keepdims: bool = False, **other: NoReturn) -> Tensor:
         """The sum over an axis, several, or all."""
+        if other:
+            raise unknown_options("sum", other)
         return apply(movement.sum, self, axis=axis, keepdims=keepdims)
 
-    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    def mean(self, axis: Axis = None, keepdims: bool = False, **other: NoReturn) -> Tensor:
         """The mean over an axis, several, or all."""
+        if other:
+            raise unknown_options("mean", other)
         return apply(reductions.mean, self, axis=axis, keepdims=keepdims)
 
-    def var(self, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
+    def var(self, axis: Axis = None, ddof: float = 0, keepdims: bool = False, **other: NoReturn) -> Tensor:
         """The variance, Σ(x - mean)² / (n - ddof)."""
+        if other:
+            raise unknown_options("var", other)
         return apply(reductions.var, self, axis=axis, keepdims=keepdims, ddof=float(ddof))
 
-    def std(self, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
+    def std(self, axis: Axis = None, ddof: float = 0, keepdims: bool = False, **other: NoReturn) -> Tensor:
         """The standard deviation; its gradient at 0 is 0."""
+        if other:
+            raise unknown_options("std", other)
         return apply(reductions.std, self, axis=axis, keepdims=keepdims, ddof=float(ddof))
 
-    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    def max(self, axis: Axis = None, keepdims: bool = False, **other: NoReturn) -> Tensor:
         """The largest element; elements that tie share the gradient equally."""
+        if other:
+            raise unknown_options("max", other)
         return apply(reductions.max, self, axis=axis, keepdims=keepdims)
 
-    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    def min(self, axis: Axis = None, keepdims: bool = False, **other: NoReturn) -> Tensor:
         """The smallest element; elements that tie share the gradient equally."""
+        if other:
+            raise unknown_options("min", other)
         return apply(reductions.min, self, axis=axis, keepdims=keepdims)
 
-    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    def argmax(self, axis: int | None = None, keepdims: bool = False, **other: NoReturn) -> Tensor:
         """Where the largest element is: integers, without a gradient."""
+        if other:
+            raise unknown_options("argmax", other)
         return apply(reductions.argmax, self, axis=axis, keepdims=keepdims)
 
-    def argmin(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    def argmin(self, axis: int | None = None, keepdims: bool = False, **other: NoReturn) -> Tensor:
         """Where the smallest element is: integers, without a gradient."""
+        if other:
+            raise unknown_options("argmin", other)
         return apply(reductions.argmin, self, axis=axis, keepdims=keepdims)
 
-    def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    def prod(self, axis: Axis = None, keepdims: bool = False, **other: NoReturn) -> Tensor:
         """The product along an axis, several, or all; zeros have their right gradient."""
+        if other:
+            raise unknown_options("prod", other)
         if isinstance(axis, int):
             return apply(reductions.prod, self, axis=axis, keepdims=keepdims)
         result = self
@@ -521,8 +540,10 @@ class Tensor:
             result = result.prod(one, keepdims)
         return result
 
-    def cumsum(self, axis: int | None = None) -> Tensor:
+    def cumsum(self, axis: int | None = None, **other: NoReturn) -> Tensor:
         """The running sum along an axis, or of the flattened tensor."""
+        if other:
+            raise unknown_options("cumsum", other)
         return self.reshape(-1).cumsum(0) if axis is None else apply(reductions.cumsum, self, axis=axis)
 
     # Shapes ----------------------------------------------------------------------------------------------------------
@@ -552,8 +573,10 @@ class Tensor:
             raise ShapeError(f"mT: a matrix has at least two axes, this tensor has shape {self.shape}")
         return self.swapaxes(-1, -2)
 
-    def squeeze(self, axis: Axis = None) -> Tensor:
+    def squeeze(self, axis: Axis = None, **other: NoReturn) -> Tensor:
         """Remove axes of length 1."""
+        if other:
+            raise unknown_options("squeeze", other)
         return apply(movement.squeeze, self, axis=axis)
 
     def expand_dims(self, axis: int | tuple[int, ...]) -> Tensor:
@@ -564,12 +587,16 @@ class Tensor:
         """Stretch axes of length 1, and add axes in front, up to `shape`."""
         return apply(movement.broadcast_to, self, shape=tuple(shape))
 
-    def flip(self, axis: Axis = None) -> Tensor:
+    def flip(self, axis: Axis = None, **other: NoReturn) -> Tensor:
         """Reverse the order of the elements along axes."""
+        if other:
+            raise unknown_options("flip", other)
         return apply(movement.flip, self, axis=axis)
 
-    def roll(self, shift: Any, axis: Axis = None) -> Tensor:
+    def roll(self, shift: Any, axis: Axis = None, **other: NoReturn) -> Tensor:
         """Shift elements along axes; what leaves at one end comes in at the other."""
+        if other:
+            raise unknown_options("roll", other)
         return apply(movement.roll, self, shift=shift, axis=axis)
 
     def pad(self, pad_width: Any, constant_values: float = 0) -> Tensor:
@@ -584,8 +611,10 @@ class Tensor:
             else apply(movement.repeat, self, repeats=repeats, axis=axis)
         )
 
-    def split(self, indices_or_sections: Any, axis: int = 0) -> list[Tensor]:
+    def split(self, indices_or_sections: Any, axis: int = 0, **other: NoReturn) -> list[Tensor]:
         """Cut into equal parts, or at the given indices, as np.split."""
+        if other:
+            raise unknown_options("split", other)
         if not -self.ndim <= axis < self.ndim:
             raise ShapeError(f"split: shape {self.shape} has no axis {axis}")
         try:
@@ -599,12 +628,16 @@ class Tensor:
         pieces = [slice(cut[0], cut[-1] + 1) if len(cut) else slice(0, 0) for cut in cuts]
         return [self[lead + (piece,)] for piece in pieces]
 
-    def tril(self, k: int = 0) -> Tensor:
+    def tril(self, k: int = 0, **other: NoReturn) -> Tensor:
         """The lower triangle of each matrix, zeros above diagonal k."""
+        if other:
+            raise unknown_options("tril", other)
         return apply(movement.tril, self, k=k)
 
-    def triu(self, k: int = 0) -> Tensor:
+    def triu(self, k: int = 0, **other: NoReturn) -> Tensor:
         """The upper triangle of each matrix, zeros below diagonal k."""
+        if other:
+            raise unknown_options("triu", other)
         return apply(movement.triu, self, k=k)
 
     def __getitem__(self, index: Index) -> Tensor:
@@ -727,6 +760,11 @@ def here() -> str:
     """` (in layers.0)` inside of a module call, as errors show it; else nothing."""
     scope = _scope()
     return f" (in {scope.path or scope.label})" if scope is not None else ""
+
+
+def unknown_options(name: str, given: Mapping[str, Any]) -> InputError:
+    """The error of a function that does not have these options, such as PyTorch's dim=."""
+    return InputError(f"{name}{here()}: {unknown_option(given)}")
 
 
 # What PyTorch calls it -> what NumPy, and so we, call it.
@@ -878,15 +916,19 @@ def _joinable(tensors: Iterable[Any], name: str) -> list[Any]:
     return [x if isinstance(x, (Tensor, np.ndarray)) else Tensor(x) for x in listed]
 
 
-def concatenate(tensors: Iterable[Any], axis: int | None = 0) -> Tensor:
+def concatenate(tensors: Iterable[Any], axis: int | None = 0, **other: NoReturn) -> Tensor:
     """Join along an axis that exists, where all other axes must agree; or, with None, as one flat row."""
+    if other:
+        raise unknown_options("concatenate", other)
     joined = _joinable(tensors, "concatenate")
     joined = [x.reshape(-1) for x in joined] if axis is None else joined
     return apply(movement.concatenate, *joined, axis=axis or 0)
 
 
-def stack(tensors: Iterable[Any], axis: int = 0) -> Tensor:
+def stack(tensors: Iterable[Any], axis: int = 0, **other: NoReturn) -> Tensor:
     """Join equal shapes along a new axis."""
+    if other:
+        raise unknown_options("stack", other)
     return apply(movement.stack, *_joinable(tensors, "stack"), axis=axis)
 
 

@@ -225,6 +225,11 @@ class TestDropout:
             nn.Dropout(p)
 
 
+def test_softmax_along_a_dim_of_pytorch() -> None:
+    with pytest.raises(te.InputError, match=r"^Softmax: there is no option dim=1: write axis=1, as in NumPy$"):
+        nn.Softmax(dim=1)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("sizes", [(2.0, 3), (-2, 3), (2, "3")])
 @pytest.mark.parametrize("layer", [nn.Linear, nn.Embedding])
 def test_sizes_are_whole_numbers(layer: Any, sizes: Any) -> None:

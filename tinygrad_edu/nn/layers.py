@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 
@@ -11,7 +11,7 @@ import tinygrad_edu.functional as F
 from tinygrad_edu.nn import init
 from tinygrad_edu.nn.module import Module, Parameter
 from tinygrad_edu.ops.movement import Axis
-from tinygrad_edu.tensor import Tensor
+from tinygrad_edu.tensor import Tensor, unknown_options
 
 
 def check_sizes(layer: Module, **sizes: Any) -> None:
@@ -174,7 +174,9 @@ class GELU(Module):
 class Softmax(Module):
     """exp(x) / Σ exp(x) along an axis."""
 
-    def __init__(self, axis: Axis = -1) -> None:
+    def __init__(self, axis: Axis = -1, **other: NoReturn) -> None:
+        if other:
+            raise unknown_options("Softmax", other)
         self.axis = axis
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102

@@ -404,7 +404,10 @@ def _cross_entropy_definition(
 
 
 def _cross_entropy_hint(logits: Any, target: Any, **options: Any) -> str:
-    if target.dtype.kind not in "iu":
+    given = target.shape
+    if logits.shape in [given[:axis] + given[axis + 1 :] for axis in range(len(given))]:
+        return f"the arguments {logits.shape} and {given} look swapped: the logits come first, then the target"
+    if target.dtype.kind not in "iu" and target.ndim < logits.ndim:
         return f"the target must be integers, got {target.dtype}: write target.astype(int)"
     return f"for logits (..., C) the target must have the shape (...), got {logits.shape} and {target.shape}"
 
