@@ -118,6 +118,55 @@ def test_what_cannot_be_read_is_one_error(tmp_path: Path) -> None:
         te.load(tmp_path / "cut")
 
 
+@pytest.mark.parametrize("name", ["w.pt", "w.PTH", "w.ckpt", "w.pkl", "w.npz"])
+def test_a_name_that_promises_another_format_is_refused_and_keeps_the_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"somebody's")
+    for write in (lambda: te.save(tmp_path / name, {"a": np.ones(1)}), lambda: nn.Linear(1, 1).save(tmp_path / name)):
+        with pytest.raises(ValueError, match=rf"^save: .*reads as \.{name[2:]}: .*w\.safetensors") as error:
+            write()
+        assert "\n" not in str(error.value)
+    assert (tmp_path / name).read_bytes() == b"somebody's"
+
+
+def test_the_order_of_torch_is_refused(path: Path) -> None:
+    for where in (path, str(path)):
+        with pytest.raises(TypeError, match=r"^save: the path comes first, then the tensors: te\.save\("):
+            te.save({"w": np.ones(1)}, where)  # type: ignore[arg-type]
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_checkpoint_of_torch_is_told_what_to_do(tmp_path: Path, zipped: bool) -> None:
+    torch = require_torch()
+    from safetensors.torch import save_file
+
+    theirs, ours = torch.nn.Linear(3, 2), nn.Linear(3, 2)
+    torch.save(theirs.state_dict(), tmp_path / "a.pt", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(FormatError, match=r"a\.pt is no \.safetensors file: it is a pickle.*torch\.save_file") as error:
+        ours.load(tmp_path / "a.pt")
+    assert "\n" not in str(error.value)
+    save_file(theirs.state_dict(), tmp_path / "a.safetensors")  # what the error says to do
+    ours.load(tmp_path / "a.safetensors")
+    np.testing.assert_array_equal(ours.weight.data, theirs.weight.detach().numpy())
+
+
+def test_files_of_numpy_are_told_what_to_do(tmp_path: Path, path: Path) -> None:
+    np.savez(tmp_path / "a.npz", w=np.arange(3))
+    np.save(tmp_path / "a.npy", np.arange(3))
+    for name in ("a.npz", "a.npy"):
+        with pytest.raises(
+            FormatError, match=rf"{name} is no \.safetensors file: it is a file of NumPy: write te\.save"
+        ):
+            te.load(tmp_path / name)
+    te.save(path, dict(np.load(tmp_path / "a.npz")))
+    assert te.load(path)["w"].tolist() == [0, 1, 2]
+
+
+def test_the_content_counts_not_the_name(tmp_path: Path) -> None:
+    (tmp_path / "a.pt").write_bytes(serialize.pack({"a": np.ones(1)}))
+    assert list(te.load(tmp_path / "a.pt")) == ["a"]
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
@@ -127,6 +176,8 @@ def test_what_cannot_be_read_is_one_error(tmp_path: Path) -> None:
             file({"a": {"dtype": "F32", "shape": [1] * 100, "data_offsets": [0, 4]}}, b"1234"),
             "'a' has a shape of 100",
         ),
+        (file(b'{"a":' + b" " * 123)[:100], "or is cut short"),  # 128 bytes of header: it begins as a pickle does
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "fetch that with git lfs pull"),
         (b"\x80\x04cos\nsystem\n(S'true'\ntR.", "no .safetensors file"),
     ],
 )

@@ -30,6 +30,15 @@ _MEANING: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "BF16": lambda bits: (bits.astype("<u4") << 16).view("<f4"),  # the upper half of a float32
     "BOOL": lambda bytes: bytes.astype(bool),
 }
+_FOREIGN = {".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".npy", ".npz"}  # names that promise another format
+_PICKLE = (
+    "it is a pickle, such as torch.save writes, which can run code when it is read. In PyTorch, write "
+    'safetensors.torch.save_file(model.state_dict(), "weights.safetensors") and load that'
+)
+_NUMPY = (
+    "it is a file of NumPy: write te.save(path, dict(np.load(file))), of an .npy te.save(path, {name: np.load(file)})"
+)
+_LARGE = "it is a pointer of Git LFS to the real file: fetch that with git lfs pull"
 
 
 def save(path: str | os.PathLike[str], tensors: Mapping[str, Any]) -> None:
@@ -37,9 +46,17 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, Any]) -> None:
 
     Names, shapes and dtypes are kept: bool, int8 to int64, uint8 to uint64, float16, float32, float64. Gradients, and
     whether one is required, are not part of the format. A file that is there is replaced when the new one is complete.
-    Raises TypeError for what is no such mapping, OSError if the file cannot be written, ImportError without the package
-    safetensors.
+    Raises TypeError for what is no such mapping, ValueError for a name such as a.pt, which others would read as another
+    format, OSError if the file cannot be written, ImportError without the package safetensors.
     """
+    if isinstance(tensors, (str, os.PathLike)):
+        raise TypeError(f"save: the path comes first, then the tensors: te.save({str(tensors)!r:.60}, state_dict)")
+    stem, suffix = os.path.splitext(path)
+    if suffix.lower() in _FOREIGN:
+        raise ValueError(
+            f"save: {path} would be in the safetensors format, which nothing reads as {suffix}: name it "
+            f"{stem}.safetensors, which PyTorch reads with safetensors.torch.load_file"
+        )
     content = pack(tensors)
     with files.replacing(path) as file:
         file.write(content)
@@ -72,6 +89,9 @@ def unpack(content: bytes, where: str) -> dict[str, np.ndarray]:
     try:
         found = deserialize(content)
     except Exception as error:  # the library's own kind, or whatever a broken header leads to
+        known = _recognized(content)
+        if known:
+            raise FormatError(f"{where} is no .safetensors file: {known}") from None
         reason = " ".join(str(error).split())
         raise FormatError(f"{where} is no .safetensors file, or is cut short: {reason:.120}") from None
     foreign = [f"{name!r:.40} is {entry['dtype']}" for name, entry in found if entry["dtype"] not in _DTYPES]
@@ -86,6 +106,17 @@ def unpack(content: bytes, where: str) -> dict[str, np.ndarray]:
         except ValueError:  # more axes, or longer ones, than an array can have
             raise FormatError(f"{where}: {name!r:.40} has a shape of {len(shape)} axes that no array has") from None
     return arrays
+
+
+def _recognized(content: bytes) -> str:
+    """What a file is that is no .safetensors file, and what to do about it, if its beginning shows it."""
+    if content[8:9] == b"{":  # the header of a .safetensors file that is damaged
+        return ""
+    if content.startswith(b"\x80") or (content.startswith(b"PK") and b"data.pkl" in content[:1000]):
+        return _PICKLE
+    if content.startswith((b"\x93NUMPY", b"PK")):
+        return _NUMPY
+    return _LARGE if content.startswith(b"version https://git-lfs") else ""
 
 
 def _name(name: Any) -> str:
