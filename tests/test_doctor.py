@@ -410,6 +410,33 @@ def test_a_graph_whose_values_have_changed() -> None:
     assert "between backward() and the optimizer's step()" in text
 
 
+def test_after_the_step_the_optimizer_is_named_where_the_changes_are_its_own() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    model[0].bias.requires_grad_(False)
+    loss = model(X).sum()
+    loss.backward()
+    optimizer = optim.SGD(model.parameters())
+    optimizer.step()
+    text = told(model[0].weight, verdict="unknown")
+    assert "3 of the 3 leaves of the loss were changed after the forward pass read them: exactly those" in text
+    assert "which is what optimizer.step() does" in text
+    assert "its .grad is still there, and healthy: norm" in text
+    optimizer.zero_grad()
+    text = told(model[0].weight, verdict="unknown")
+    assert "3 of the 3 leaves" in text
+    assert "what optimizer.step() does" not in text  # it may have been anything
+    assert "its .grad" not in text
+
+
+def test_a_loading_between_is_not_taken_for_a_step() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    loss = model(X).sum()
+    model.load_state_dict(model.state_dict())
+    text = told(model[0].weight, loss, verdict="unknown")
+    assert "4 of the 4 leaves" in text
+    assert "exactly those" not in text
+
+
 def test_nothing_is_changed() -> None:
     x = leaf()
     loss = (x * x).sum()

@@ -149,7 +149,71 @@ def test_after_the_step_it_is_too_late(model: Any) -> None:
         te.health(model, loss)
 
 
+def holds_more(model: Any, loss: Tensor) -> bool:
+    return any(
+        "holds more than this backward(): call zero_grad()" in words for words in te.health(model, loss).warnings
+    )
+
+
+def test_a_forgotten_zero_grad(model: Any) -> None:
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    for step in range(3):
+        loss = F.cross_entropy(model(X), Y)
+        assert not holds_more(model, loss)  # it may still be called
+        loss.backward()
+        assert holds_more(model, loss) == (step > 0)
+        optimizer.step()
+    optimizer.zero_grad()
+    loss = F.cross_entropy(model(X), Y)
+    loss.backward()
+    assert te.health(model, loss).warnings == ()
+
+
+def test_nan_comes_before_a_forgotten_zero_grad(model: Any) -> None:
+    for factor in (1.0, 2.0):
+        loss = F.cross_entropy(model(X), Y) * factor
+        loss.backward()
+    model[2].bias.grad.data[:] = np.nan
+    model[0].weight.data[0, 0] = np.nan
+    warnings = te.health(model, loss).warnings
+    assert "numbers are NaN or infinite" in warnings[0]
+    assert ".grad of 5 parameters holds more" in " ".join(warnings)
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_the_same_loss_several_times(model: Any, times: int) -> None:
+    loss = F.cross_entropy(model(X), Y)
+    for _ in range(times):
+        loss.backward()
+    assert te.health(model, loss).warnings[0].startswith(".grad of 6 parameters holds more than this backward()")
+
+
+def test_clipping_is_no_forgotten_zero_grad(model: Any) -> None:
+    loss = F.cross_entropy(model(X), Y)
+    loss.backward()
+    optim.clip_grad_norm_(model[0].parameters(), 1e-3)
+    for p in model[2].parameters():
+        p.grad = p.grad.clip(-1e-4, 1e-4)
+    assert not holds_more(model, loss)
+
+
+def test_parameters_that_the_optimizer_does_not_hold(model: Any) -> None:
+    loss = F.cross_entropy(model(X), Y)
+    other = optim.SGD([*model[0].parameters(), model[2].weight], lr=0.1)
+    assert te.health(model, loss, other).warnings == (
+        "2: the optimizer holds 1 of its 2 parameters: the others stay as they are",
+        "4: the optimizer holds 0 of its 2 parameters: the others stay as they are",
+    )
+
+
 def test_wrong_types(model: Any) -> None:
+    loss = F.cross_entropy(model(X), Y)
+    with pytest.raises(TypeError, match="health: optimizer must be an Optimizer, got int 3"):
+        te.health(model, loss, optimizer=3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="health: optimizer must be an Optimizer, got the class SGD"):
+        te.health(model, loss, optimizer=optim.SGD)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="health: model must be a Module, got the class Linear"):
+        te.health(nn.Linear, loss)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="health: model must be a Module, got Tensor"):
         te.health(Tensor(1.0), model)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="health: loss must be a Tensor, got float"):

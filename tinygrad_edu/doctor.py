@@ -16,7 +16,7 @@ import numpy as np
 
 from tinygrad_edu import gates
 from tinygrad_edu.anomaly import born_backward, born_forward
-from tinygrad_edu.autograd import Step, backward_order, describe, state, sweep
+from tinygrad_edu.autograd import Step, backward_order, changes, describe, state, sweep
 from tinygrad_edu.errors import GraphError
 from tinygrad_edu.origins import Cut, cuts, lines, where
 from tinygrad_edu.tensor import Tensor
@@ -99,7 +99,8 @@ def why(tensor: Tensor, loss: Tensor | None = None) -> Diagnosis:
             return _examine(tensor, root)
     except GraphError as error:
         summary = f"The backward pass from {describe(root)} does not run (again)."
-        return Diagnosis("unknown", summary, (str(error),), "ask between backward() and the optimizer's step()")
+        reasons = (str(error), *_moved(root), *_known(tensor))
+        return Diagnosis("unknown", summary, reasons, "ask between backward() and the optimizer's step()")
 
 
 # Why there is none ---------------------------------------------------------------------------------------------------
@@ -161,6 +162,29 @@ def _not_reached(tensor: Tensor, root: Tensor) -> Diagnosis:
 
 def _depends(root: Tensor, tensor: Tensor) -> bool:
     return root.requires_grad and tensor in set(backward_order([root]))
+
+
+def _moved(root: Tensor) -> list[str]:
+    """How many of the leaves were changed after an op read them, and whether that is what an optimizer does."""
+    leaves, moved = set(), set()
+    for node in backward_order([root]):
+        for x in node.inputs:
+            if isinstance(x, Tensor) and x.requires_grad and x.op is None:
+                leaves.add(x)
+                moved |= {x} if changes.since(x._data, node.time) else set()
+    if not moved:
+        return []
+    words = f"{len(moved)} of the {len(leaves)} leaves of the loss were changed after the forward pass read them"
+    stepped = moved == {x for x in leaves if x._grad is not None}
+    return [words + (": exactly those with a .grad, which is what optimizer.step() does" if stepped else "")]
+
+
+def _known(tensor: Tensor) -> list[str]:
+    """What can be said of a gradient that was kept."""
+    if tensor._grad is None:
+        return []
+    kept = tensor._grad.data
+    return [f"its .grad is still there, and {_words(_verdict(kept), kept)}"]
 
 
 def _is_constant(x: Any) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_edu import gates
-from tinygrad_edu.autograd import backward_order, sweep
+from tinygrad_edu.autograd import backward_order, state, sweep
 from tinygrad_edu.nn.module import Module, Parameter
 from tinygrad_edu.optim import Optimizer
 from tinygrad_edu.tensor import Tensor
@@ -66,6 +66,7 @@ def health(model: Module, loss: Tensor, optimizer: Optimizer | None = None) -> H
     moves them, divided by their norm, about 1e-3 in a run that goes well; grad/w where no optimizer is given. output:
     the root mean square of what the layer puts out. dead: units that the ReLU behind the layer shuts for every sample.
     sat.: outputs at the flat ends of a sigmoid, tanh or softmax. bad: numbers that are NaN or infinite.
+    Asked between backward() and the step, it also notices a forgotten zero_grad().
 
     Ask before the optimizer's step: afterwards the values are others (GraphError).
 
@@ -78,9 +79,11 @@ def health(model: Module, loss: Tensor, optimizer: Optimizer | None = None) -> H
     >>> te.health(model, loss, optimizer).rows[1].path
     '2'
     """
-    for name, value, kind in (("model", model, Module), ("loss", loss, Tensor)):
-        if not isinstance(value, kind):
-            raise TypeError(f"health: {name} must be a {kind.__name__}, got {type(value).__name__}")
+    for name, value, kind in (("model", model, Module), ("loss", loss, Tensor), ("optimizer", optimizer, Optimizer)):
+        if not isinstance(value, kind) and not (value is None and name == "optimizer"):
+            got = f"the class {value.__name__}" if isinstance(value, type) else f"{type(value).__name__} {value!r:.40}"
+            article = "an" if kind is Optimizer else "a"
+            raise TypeError(f"health: {name} must be {article} {kind.__name__}, got {got}")
     gradients: dict[Any, Any] = {}
     with np.errstate(all="ignore"):
         seed = np.ones_like(loss.data) if loss.size != 1 else None
@@ -97,7 +100,8 @@ def health(model: Module, loss: Tensor, optimizer: Optimizer | None = None) -> H
             _row(path, module, graph, number, gradients, moved)
             for number, (path, (module, _)) in enumerate(layers.items())
         )
-        return Health(tuple(_warnings(rows, layers, optimizer is not None)), rows, optimizer is not None)
+        found = _warnings(rows, layers, optimizer, _added_up(loss, gradients))
+        return Health(tuple(found), rows, optimizer is not None)
 
 
 class _Graph:
@@ -187,12 +191,19 @@ def _steps(optimizer: Optimizer, gradients: dict[Any, Any]) -> dict[Any, Any]:
 # Warnings ------------------------------------------------------------------------------------------------------------
 
 
-def _warnings(rows: tuple[Row, ...], layers: dict[str, Any], stepped: bool) -> list[str]:
+def _warnings(
+    rows: tuple[Row, ...], layers: dict[str, Any], optimizer: Optimizer | None, general: list[str]
+) -> list[str]:
     """What is wrong, the worst first."""
-    found: list[tuple[int, str]] = []
+    found = [(1, words) for words in general]
+    held = {p for group in optimizer.groups for p in group["params"]} if optimizer is not None else set()
     for row in rows:
-        frozen = not any(p.requires_grad for p in layers[row.path][1])
-        found += [(rank, f"{row.path or row.label}: {words}") for rank, words in _complaints(row, frozen, stepped)]
+        own = {p for p in layers[row.path][1] if p.requires_grad}
+        complaints = [*_complaints(row, not own, bool(own & held))]
+        if optimizer is not None and own - held:
+            words = f"the optimizer holds {len(own & held)} of its {len(own)} parameters: the others stay as they are"
+            complaints.append((1, words))
+        found += [(rank, f"{row.path or row.label}: {words}") for rank, words in complaints]
     sizes = {row.path or row.label: row.gradient for row in rows if row.gradient and np.isfinite(row.gradient)}
     if sizes:
         least, most = min(sizes, key=lambda k: sizes[k]), max(sizes, key=lambda k: sizes[k])
@@ -221,6 +232,27 @@ def _complaints(row: Row, frozen: bool, stepped: bool) -> Iterable[tuple[int, st
         yield 3, f"a step moves it by {row.ratio:.0%} of its norm: lower the learning rate"
     if stepped and row.gradient and row.ratio is not None and row.ratio < 1e-6:
         yield 5, f"a step moves it by only {row.ratio:.0e} of its norm: the learning rate or the gradient is too small"
+
+
+def _added_up(loss: Any, gradients: dict[Any, Any]) -> list[str]:
+    """Whether backward() on this loss added to gradients of earlier passes: a forgotten zero_grad(), or on purpose.
+
+    Clipping and scaling down, which are no mistake, leave each element between 0 and what this pass brings.
+    """
+    if state.last_root.get()() is not loss:  # whatever .grad holds may still be forgotten before backward()
+        return []
+    more = 0
+    for p, gradient in gradients.items():
+        if isinstance(p, Parameter) and p._grad is not None:
+            slack = 1e-3 * np.abs(gradient) + 1e-6 * np.max(np.abs(gradient), initial=0.0)
+            low, high = np.minimum(gradient, 0) - slack, np.maximum(gradient, 0) + slack
+            more += bool(np.any((p._grad.data < low) | (p._grad.data > high)))
+    if not more:
+        return []
+    return [
+        f".grad of {more} parameters holds more than this backward(): call zero_grad() before it, unless gradients are "
+        "added up on purpose"
+    ]
 
 
 def _norm(arrays: Iterable[Any]) -> float:
