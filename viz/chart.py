@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from viz.arguments import got
 from viz.palette import DARK, FORMULA, LIGHT, RULE, SANS, THEMES, TITLE, Palette
 from viz.picture import Picture, labelled
 from viz.render import INSTALL, MissingEngineError
@@ -37,6 +38,8 @@ class Chart(Picture):
     ) -> None:
         if theme not in ("auto", *THEMES):
             raise ValueError(f"theme is one of 'auto', {', '.join(map(repr, THEMES))}, got {theme!r}")
+        if not isinstance(title, str):
+            raise TypeError(f"title is a text, got {got(title)}")
         self.title, self.subtitle, self.theme = printable(title), printable(subtitle), theme
         self._inches, self._draw = inches, draw
 

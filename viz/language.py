@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
+from viz.arguments import able, array, finite, got, listed, numbers
 from viz.chart import Canvas, Chart
 from viz.palette import FORMULA, NOTE, RULE
 from viz.signs import clipped, ending, shown
@@ -58,8 +59,10 @@ def attention(
     labels: the T names of the tokens, instead of those that the tokenizer gives them; without either, their ids.
     layers: which of them are drawn, counted from 0; by default all. Of more than 16 squares, only those at the left and
     at the bottom have labels. Where no token looks at a later one, the cells of what is to come are grey.
-    Raises ValueError for tokens that are no list of ids, layers that are not there, and maps that do not fit.
+    Raises ValueError for tokens that are no list of ids, layers that are not there, and maps that do not fit, and
+    TypeError for a model without such maps.
     """
+    able("attention", model, "attention_maps", "expected a model with attention_maps(ids), such as models.Transformer")
     ids, names = _tokens("attention", tokens, tokenizer, labels)
     T, maps = len(ids), _maps(model, ids, layers)
     heads, names = max(map(len, maps.values())), [clipped(name) for name in names]
@@ -90,9 +93,9 @@ def attention(
 def _maps(model: LooksAround, ids: np.ndarray, layers: Sequence[int] | None) -> dict[int, np.ndarray]:
     """Layer -> its weights (H, T, T)."""
     found, T = model.attention_maps(ids), len(ids)
-    chosen = range(len(found)) if layers is None else list(layers)
-    if not len(chosen) or min(chosen) < 0 or max(chosen) >= len(found):
-        raise ValueError(f"attention: expected layers from 0 to {len(found) - 1}, at least one, got {list(chosen)}")
+    chosen = list(range(len(found))) if layers is None else listed("attention: layers", layers)
+    if not chosen or not all(layer in range(len(found)) for layer in chosen):
+        raise ValueError(f"attention: expected layers from 0 to {len(found) - 1}, at least one, got {chosen}")
     maps = {layer: np.array(found[layer], dtype=np.float64) for layer in chosen}
     for layer, each in maps.items():
         if each.ndim != 3 or each.shape[1:] != (T, T) or not len(each):
@@ -130,16 +133,23 @@ def _tokens(
     """Token ids (T,) and what they are called."""
     if isinstance(tokens, str) and tokenizer is None:
         raise ValueError(f"{asked}: a text needs its tokenizer=; without one, pass token ids")
-    ids = np.asarray(tokenizer.encode(tokens) if isinstance(tokens, str) and tokenizer is not None else tokens)
+    if tokenizer is not None:
+        for method in ("encode", "decode"):
+            able(f"{asked}: tokenizer", tokenizer, method, "expected encode(text) and decode(ids)")
+    given = tokenizer.encode(tokens) if isinstance(tokens, str) and tokenizer is not None else tokens
+    ids = array(f"{asked}: tokens", given)
+    if ids.dtype == object:
+        raise ValueError(f"{asked}: expected token ids (T,), got {got(given)}")
     if ids.ndim != 1 or not ids.size or ids.dtype.kind not in "iu":
         raise ValueError(
             f"{asked}: expected token ids (T,), one text of at least one token, got {ids.dtype} {ids.shape}"
         )
+    labels = listed(f"{asked}: labels", labels) if labels is not None else None
     if labels is not None and len(labels) != len(ids):
         raise ValueError(f"{asked}: expected {len(ids)} labels, one for each token, got {len(labels)}")
     if labels is None:
         labels = [str(i) if tokenizer is None else tokenizer.decode([i]) for i in ids.tolist()]
-    return ids, [shown(label) for label in labels]
+    return ids, [shown(str(label)) for label in labels]
 
 
 # Positions -----------------------------------------------------------------------------------------------------------
@@ -149,18 +159,18 @@ def positions(table: ArrayLike, *, title: str = "Where a token stands", theme: s
     """What is added to the embedding at each position, as a heat map, and some of its dimensions as curves.
 
     table: (T, E), such as `nn.SinusoidalPositionalEncoding(64, 64).table` or the weight of an `nn.Embedding`.
-    Raises ValueError for another shape.
+    Raises ValueError for another shape, and for NaN or infinity.
 
     >>> from tinygrad_edu import nn
     >>> positions(nn.SinusoidalPositionalEncoding(64, 64).table)
     <Chart of Where a token stands>
     """
-    rows = np.array(table, dtype=np.float64)
+    rows = numbers("positions: table", table)
     if rows.ndim != 2 or not rows.size:
         raise ValueError(f"positions: expected a table (T, E), a row for each position, got shape {rows.shape}")
-    T, E = rows.shape
+    T, E = finite("positions: table", rows).shape
     columns = sorted({0, *(round(E * share) // 2 * 2 for share in (0.125, 0.25, 0.5))})  # fast waves and slow ones
-    largest = float(np.nanmax(np.abs(rows))) or 1.0
+    largest = float(np.abs(rows).max()) or 1.0
 
     def draw(canvas: Canvas) -> None:
         left, right = canvas.figure.subplots(1, 2, gridspec_kw={"width_ratios": (1, 1.25)})
@@ -197,12 +207,18 @@ def next_tokens(
 
     model: anything with `next_token_distribution(ids, temperature, top=)`. tokens: ids (T,), or a text with its
     tokenizer. top: how many tokens are named; the others are one bar together.
-    Raises ValueError for tokens that are no list of ids, and without a temperature.
+    Raises ValueError for tokens that are no list of ids, and without a temperature, and TypeError for a model that
+    does not say what comes next.
     """
+    expected = "expected a model with next_token_distribution(ids, temperature, top=), such as models.Transformer"
+    able("next_tokens", model, "next_token_distribution", expected)
     ids, names = _tokens("next_tokens", tokens, tokenizer)
-    if not len(temperatures):
-        raise ValueError("next_tokens: expected at least one temperature")
-    guesses = [model.next_token_distribution(ids, float(temperature), top=top) for temperature in temperatures]
+    degrees = numbers("next_tokens: temperatures", temperatures)
+    if degrees.ndim != 1 or not degrees.size:
+        raise ValueError(f"next_tokens: expected at least one temperature, as in [1.0], got {got(temperatures)}")
+    if not isinstance(top, (int, np.integer)) or top < 1:
+        raise ValueError(f"next_tokens: top must be a whole number of at least 1, got {top!r}")
+    guesses = [model.next_token_distribution(ids, temperature, top=top) for temperature in degrees.tolist()]
     best = [each.id for each in guesses[0]]
     bars = [str(i) if tokenizer is None else clipped(shown(tokenizer.decode([i])), 14) for i in best] + ["all others"]
     shares = np.array([[each.after for each in likely] for likely in guesses])  # (temperatures, top)
@@ -212,7 +228,7 @@ def next_tokens(
     def draw(canvas: Canvas) -> None:
         grid = canvas.figure.subplots(1, len(percents), sharey=True, squeeze=False)[0]
         p, rows = canvas.palette, np.arange(len(bars))
-        for axes, temperature, percent in zip(grid, temperatures, percents):
+        for axes, temperature, percent in zip(grid, degrees, percents):
             drawn = axes.barh(rows, percent, color=[p.value] * len(best) + [p.muted], height=0.72)
             axes.bar_label(drawn, [f"{share:.1f} %" for share in percent], padding=4, fontsize=NOTE, color=p.ink)
             axes.set_title(f"temperature {temperature:g}{_in_words(temperature)}")
@@ -245,17 +261,18 @@ def embeddings(
     """The rows of an embedding in the plane in which they vary most (principal component analysis), with their labels.
 
     vectors: (N, E), such as `model.embed.weight`. labels: the N tokens. Where there is no room for all labels, the
-    later ones are left out. Raises ValueError for shapes that do not fit.
+    later ones are left out. Raises ValueError for shapes that do not fit, and for NaN or infinity.
 
     >>> embeddings([[1.0, 0.0], [0.9, 0.1], [-1.0, 0.3]], ["cat", "dog", "blue"])
     <Chart of Which tokens are alike>
     """
-    rows = np.array(vectors, dtype=np.float64)
+    rows = numbers("embeddings: vectors", vectors)
+    labels = [str(label) for label in listed("embeddings: labels", labels)]
     if rows.ndim != 2 or not rows.size or len(labels) != len(rows):
         raise ValueError(
             f"embeddings: expected vectors (N, E) and N labels, got shape {rows.shape} and {len(labels)} labels"
         )
-    places, explained = principal_components(rows)
+    places, explained = principal_components(finite("embeddings: vectors", rows))
     names, kinds = [clipped(shown(label), 16) for label in labels], [_kind(label) for label in labels]
 
     def draw(canvas: Canvas) -> None:

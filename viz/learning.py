@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 import tinygrad_edu.functional as F
 from tinygrad_edu import Tensor, no_grad
+from viz.arguments import able, array, finite, got, listed, numbers
 from viz.chart import Canvas, Chart
 from viz.palette import NOTE, Palette, rgb
 from viz.signs import clipped
@@ -39,13 +40,14 @@ def loss_curves(
     200, which jump from batch to batch, the mean over a fiftieth of them is drawn over the values themselves.
     accuracies: likewise, from 0 to 1. references: losses to compare with, as dashed lines: what they are -> the loss.
     step: what is counted on the axis, such as "epoch". unit: of the loss, such as "nats per token".
-    Raises ValueError for other shapes, or if there is no value at all.
+    A value may be NaN or infinite, where training went wrong; nothing is drawn there.
+    Raises ValueError for other shapes, or if there is no value at all, and TypeError for what is no dict of numbers.
 
     >>> loss_curves({"training": [0.9, 0.4, 0.2], "test": [(1, 0.8), (3, 0.3)]}, title="Two curves")
     <Chart of Two curves>
     """
     curves, shares = _curves(losses, "losses"), _curves(accuracies or {}, "accuracies")
-    lines = {printable(words): float(value) for words, value in (references or {}).items()}
+    lines = _references(references or {})
     if not curves:
         raise ValueError("loss_curves: there is no loss to draw")
     names = list(dict.fromkeys([*curves, *shares]))
@@ -61,7 +63,8 @@ def loss_curves(
         _compare(canvas, left, lines)
         for axes in right:
             _plot(axes, {name: (x, 100 * y) for name, (x, y) in shares.items()}, colours, "{:.1f} %")
-            room = max(1.0, 100 - min(100 * float(np.fmin.reduce(y)) for _, y in shares.values()))
+            least = min(y[np.isfinite(y)].min(initial=1) for _, y in shares.values())
+            room = max(1.0, 100 - 100 * float(least))
             axes.set(title="accuracy in %", xlabel=step, ylim=(100 - 1.05 * room, 100 + 0.03 * room))
 
     return Chart(title, "", (9, 4.3), draw, theme)
@@ -70,15 +73,29 @@ def loss_curves(
 def _curves(given: Mapping[str, Any], what: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The steps and the values of each line that has any; the arrays are copies."""
     if not isinstance(given, Mapping):
-        raise TypeError(f"loss_curves: {what} is a dict from names to values, got {type(given).__name__}")
+        raise TypeError(f"loss_curves: {what} is a dict from names to values, got {got(given)}")
     curves = {}
     for name, values in given.items():
-        array = np.array(values, dtype=np.float64)
-        if array.size and not (array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 2)):
-            raise ValueError(f"loss_curves: {what}[{name!r}]: expected values (N,) or pairs (N, 2), got {array.shape}")
-        if array.size:
-            curves[name] = (np.arange(1, len(array) + 1), array) if array.ndim == 1 else (array[:, 0], array[:, 1])
+        points = numbers(f"loss_curves: {what}[{name!r}]", values)
+        if points.size and not (points.ndim == 1 or (points.ndim == 2 and points.shape[1] == 2)):
+            raise ValueError(f"loss_curves: {what}[{name!r}]: expected values (N,) or pairs (N, 2), got {points.shape}")
+        if points.size:
+            curves[name] = (np.arange(1, len(points) + 1), points) if points.ndim == 1 else (points[:, 0], points[:, 1])
+            finite(f"loss_curves: the steps of {what}[{name!r}]", curves[name][0])
     return curves
+
+
+def _references(given: Mapping[str, Any]) -> dict[str, float]:
+    """What losses are compared with: words -> the loss."""
+    if not isinstance(given, Mapping):
+        raise TypeError(f'loss_curves: references is a dict from words to losses, {{"chance": 2.3}}, got {got(given)}')
+    lines = {}
+    for words, value in given.items():
+        loss = numbers(f"loss_curves: references[{words!r}]", value)
+        if loss.size != 1:
+            raise ValueError(f"loss_curves: references[{words!r}]: expected one loss, got shape {loss.shape}")
+        lines[printable(str(words))] = float(finite(f"loss_curves: references[{words!r}]", loss).item())
+    return lines
 
 
 def _plot(axes: Any, curves: dict[str, tuple[np.ndarray, np.ndarray]], colours: dict[str, str], form: str) -> None:
@@ -90,7 +107,7 @@ def _plot(axes: Any, curves: dict[str, tuple[np.ndarray, np.ndarray]], colours: 
             x, y = (np.convolve(each, np.full(window, 1 / window), mode="valid") for each in (x, y))
         look = {"linewidth": 2, "marker": "o", "markersize": 4 if len(y) <= 50 else 0}
         axes.plot(x, y, color=colours[name], label=f"{printable(str(name))}: {form.format(y[-1])} at the end", **look)
-    axes.set_xlim(0, 1.03 * max(float(x[-1]) for x, _ in curves.values()))
+    axes.set_xlim(0, 1.03 * max(float(x[-1]) for x, _ in curves.values()) or 1)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid()
     axes.legend(loc="best")
@@ -131,24 +148,32 @@ def decision_boundary(
 
     model: points (N, 2), a float32 Tensor, -> logits (N, C), as `F.cross_entropy` takes them; it is called as it is.
     X: the points (N, 2). y: their classes (N,), integers from 0 to C - 1. classes: the names of the C classes.
-    Raises ValueError for other shapes.
+    Raises ValueError for other shapes, NaN and infinity, and TypeError for what is no model or no number.
 
     >>> X = [[0.0, 0.0], [1.0, 1.0]]
     >>> decision_boundary(lambda x: x * 2.0, X, [0, 1], classes=("west", "north"))
     <Chart of Where the model draws the line>
     """
-    points, labels = np.array(X, dtype=np.float64), np.array(y)
+    able("decision_boundary: model", model, "__call__", "expected a module or a function of points (N, 2)")
+    points, labels = numbers("decision_boundary: X", X), array("decision_boundary: y", y)
     if points.ndim != 2 or points.shape[1] != 2 or labels.shape != points.shape[:1] or not labels.size:
         raise ValueError(
             f"decision_boundary: expected points (N, 2) and classes (N,), got {points.shape} and {labels.shape}"
         )
-    width = np.ptp(points, axis=0)
+    if labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"decision_boundary: y: expected integers, the numbers of the classes, got {labels.dtype}: their names are "
+            "classes=[...]"
+        )
+    width = np.ptp(finite("decision_boundary: X", points), axis=0)
     margin = np.where(width > 0, 0.08 * width, 0.5)
     low, high = points.min(axis=0) - margin, points.max(axis=0) + margin
     chances = _chances(model, low, high)  # (side, side, C)
     C = chances.shape[-1]
-    names = [printable(str(name)) for name in classes] if classes is not None else [str(each) for each in range(C)]
-    if len(names) != C or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= C:
+    names = [
+        printable(str(name)) for name in listed("decision_boundary: classes", range(C) if classes is None else classes)
+    ]
+    if len(names) != C or labels.min() < 0 or labels.max() >= C:
         raise ValueError(
             f"decision_boundary: the model knows {C} classes; expected as many names, got {len(names)}, and y as "
             f"integers from 0 to {C - 1}, got {labels.dtype} from {labels.min()} to {labels.max()}"
@@ -181,12 +206,14 @@ def _chances(model: Callable[[Tensor], Any], low: np.ndarray, high: np.ndarray) 
     across, up = np.meshgrid(*(np.linspace(low[i], high[i], _SIDE) for i in (0, 1)))  # 2 x (side, side)
     grid = np.stack([across, up], axis=-1).reshape(-1, 2)  # (side, side, 2) -> (N, 2)
     with no_grad():
-        logits = Tensor(np.asarray(model(Tensor(grid.astype(np.float32)))))
-    if logits.ndim != 2 or logits.shape[0] != len(grid) or logits.shape[1] < 2:
+        found = model(Tensor(grid.astype(np.float32)))
+    values = numbers("decision_boundary: logits of the model", found)
+    if values.ndim != 2 or values.shape[0] != len(grid) or values.shape[1] < 2:
         raise ValueError(
-            f"decision_boundary: expected logits ({len(grid)}, C), C > 1, from the model, got {logits.shape}"
+            f"decision_boundary: expected logits ({len(grid)}, C), C > 1, from the model, got {values.shape}"
         )
-    return F.softmax(logits).data.reshape(_SIDE, _SIDE, -1)  # (N, C) -> (side, side, C)
+    finite("decision_boundary: logits of the model", np.where(np.isneginf(values), 0, values))  # -inf: not this class
+    return F.softmax(Tensor(np.asarray(found))).data.reshape(_SIDE, _SIDE, -1)  # (N, C) -> (side, side, C)
 
 
 def _cycle(palette: Palette, count: int) -> list[str]:
@@ -207,18 +234,21 @@ def predictions(
 ) -> Chart:
     """Images (N, H, W) with what a model takes them for: up to 20 that it gets right, then up to 20 that it does not.
 
-    truth, predicted: the N names of what they are, and of what the model reads. Raises ValueError if N differs.
+    truth, predicted: the N names of what they are, and of what the model reads. ValueError if N differs or is 0.
 
     >>> predictions([[[0.0, 1.0]], [[1.0, 0.0]]], truth=["right", "left"], predicted=["right", "right"])
     <Chart of 2 images: 1 right, 1 wrong>
     """
-    shown = np.array(images, dtype=np.float64)
-    is_, reads = [printable(str(each)) for each in truth], [printable(str(each)) for each in predicted]
+    shown = numbers("predictions: images", images)
+    is_ = [printable(str(each)) for each in listed("predictions: truth", truth)]
+    reads = [printable(str(each)) for each in listed("predictions: predicted", predicted)]
     if shown.ndim != 3 or not len(shown) == len(is_) == len(reads):
         raise ValueError(
             "predictions: expected images (N, H, W), and N names of what they are and of what is read, got "
             f"{shown.shape}, {len(is_)} and {len(reads)}"
         )
+    if not shown.size:
+        raise ValueError(f"predictions: there is no image to draw: the images have shape {shown.shape}")
     wrong = [i for i in range(len(shown)) if is_[i] != reads[i]]
     right = [i for i in range(len(shown)) if is_[i] == reads[i]]
     rows = [kind[i : i + _COLUMNS] for kind in (right, wrong) for i in range(0, min(len(kind), 2 * _COLUMNS), _COLUMNS)]

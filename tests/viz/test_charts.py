@@ -332,6 +332,137 @@ def test_predictions_frame_what_is_wrong() -> None:
         viz.predictions(images, ["2"], ["2"] * 25)
 
 
+# What is refused
+
+charts: Any = viz  # odd arguments are meant here
+NAN = np.array([[0.0, 1.0], [np.nan, 1.0], [np.inf, 2.0]])
+SQUARE, CORNERS = np.ones((2, 2)), [[0.0, 0.0], [1.0, 1.0]]
+LOOKS = "expected a model with attention_maps"
+GUESSES = "expected a model with next_token_distribution"
+
+
+class Guesses:
+    def next_token_distribution(self, ids: Any, temperature: float, top: int) -> Any:
+        raise AssertionError("not reached")
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: charts.attention(nn.Linear(2, 2), [0]), TypeError, f"attention: {LOOKS}.*got Linear"),
+        (lambda: charts.attention(5, [0]), TypeError, f"attention: {LOOKS}.*got int 5"),
+        (lambda: charts.attention(Maps, [0]), TypeError, r"the class Maps: make one first, as in Maps\("),
+        (lambda: charts.attention(Maps(SQUARE[None]), None), ValueError, "attention: expected token ids.*got NoneType"),
+        (lambda: charts.attention(Maps(), [[0], [0, 1]]), ValueError, "attention: tokens: expected rows of one length"),
+        (
+            lambda: charts.attention(Maps(), "a", tokenizer=3),
+            TypeError,
+            r"tokenizer: expected encode\(text\).*got int 3",
+        ),
+        (
+            lambda: charts.attention(Maps(SQUARE[None]), [0, 1], layers=0),
+            TypeError,
+            "layers: expected a list, got int 0",
+        ),
+        (lambda: charts.attention(Maps(SQUARE[None]), [0, 1], layers=["a"]), ValueError, "layers from 0 to 0"),
+        (lambda: charts.attention(Maps(), [0], labels=3), TypeError, "attention: labels: expected a list, got int 3"),
+        (lambda: charts.next_tokens(nn.Linear(2, 2), [0]), TypeError, f"next_tokens: {GUESSES}.*got Linear"),
+        (lambda: charts.next_tokens([0], Guesses()), TypeError, rf"next_tokens: {GUESSES}.*got list \[0\]"),
+        (lambda: charts.next_tokens(Guesses(), [0], temperatures=1.0), ValueError, r"temperature.* got float 1\.0"),
+        (
+            lambda: charts.next_tokens(Guesses(), [0], temperatures=["a"]),
+            TypeError,
+            "temperatures: expected real numbers",
+        ),
+        (
+            lambda: charts.next_tokens(Guesses(), [0], top=0),
+            ValueError,
+            "top must be a whole number of at least 1, got 0",
+        ),
+        (
+            lambda: charts.embeddings(NAN, "abc"),
+            ValueError,
+            r"vectors: 2 of 6 numbers are NaN.*first at \[1, 0\]: leave",
+        ),
+        (lambda: charts.embeddings("x", ["a"]), TypeError, "embeddings: vectors: expected real numbers, got str 'x'"),
+        (
+            lambda: charts.embeddings(nn.Embedding(3, 4), "abc"),
+            TypeError,
+            "vectors: expected real numbers, got Embedding",
+        ),
+        (lambda: charts.embeddings(SQUARE, 5), TypeError, "embeddings: labels: expected a list, got int 5"),
+        (lambda: charts.positions(NAN), ValueError, r"positions: table: 2 of 6 numbers are NaN or inf.*te\.detect_an"),
+        (lambda: charts.positions(None), TypeError, "positions: table: expected real numbers, got NoneType"),
+        (lambda: charts.positions([[1], [1, 2]]), ValueError, "positions: table: expected rows of one length"),
+        (
+            lambda: charts.predictions(np.ones((0, 8, 8)), [], []),
+            ValueError,
+            r"there is no image to draw: .*\(0, 8, 8\)",
+        ),
+        (lambda: charts.predictions(np.ones((1, 0, 8)), "a", "b"), ValueError, "there is no image to draw"),
+        (lambda: charts.predictions(np.ones((1, 2, 2)), 5, "b"), TypeError, "truth: expected a list, got int 5"),
+        (lambda: charts.predictions("x", "a", "b"), TypeError, "predictions: images: expected real numbers"),
+        (
+            lambda: charts.decision_boundary(5, CORNERS, [0, 1]),
+            TypeError,
+            r"expected a module or a function.*got int 5",
+        ),
+        (lambda: charts.decision_boundary(nn.Linear, CORNERS, [0, 1]), TypeError, "the class Linear: make one first"),
+        (
+            lambda: charts.decision_boundary(lambda x: None, CORNERS, [0, 1]),
+            TypeError,
+            "logits of the model: .*NoneType",
+        ),
+        (
+            lambda: charts.decision_boundary(lambda x: x * np.nan, CORNERS, [0, 1]),
+            ValueError,
+            "logits of the model: 8000",
+        ),
+        (lambda: charts.decision_boundary(halves, NAN, [0, 1, 1]), ValueError, r"X: 2 of 6 numbers are NaN"),
+        (
+            lambda: charts.decision_boundary(halves, CORNERS, ["a", "b"]),
+            ValueError,
+            r"y: expected integers.*classes=\[",
+        ),
+        (lambda: charts.decision_boundary(halves, CORNERS, [0, 1], classes=5), TypeError, "classes: expected a list"),
+        (lambda: charts.loss_curves(None), TypeError, "losses is a dict.*got NoneType None"),
+        (lambda: charts.loss_curves({"a": "x"}), TypeError, r"losses\['a'\]: expected real numbers, got str 'x'"),
+        (lambda: charts.loss_curves({"a": [[1], [1, 2]]}), ValueError, r"losses\['a'\]: expected rows of one length"),
+        (lambda: charts.loss_curves({"a": [(np.nan, 1.0)]}), ValueError, r"steps of losses\['a'\]: 1 of 1 numbers"),
+        (lambda: charts.loss_curves({"a": [1]}, accuracies=[1]), TypeError, "accuracies is a dict.*got list"),
+        (lambda: charts.loss_curves({"a": [1]}, references=[1]), TypeError, "references is a dict.*chance.*got list"),
+        (lambda: charts.loss_curves({"a": [1]}, references={"b": "c"}), TypeError, r"references\['b'\]: expected real"),
+        (lambda: charts.loss_curves({"a": [1]}, references={"b": np.inf}), ValueError, r"references\['b'\]: 1 of 1"),
+        (lambda: charts.loss_curves({"a": [1]}, title=3), TypeError, "title is a text, got int 3"),
+    ],
+)
+def test_odd_arguments_are_told_what_was_expected(call: Callable[[], Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+def test_names_may_be_numbers() -> None:
+    assert {"7", "8"} <= set(texts(charts.embeddings(np.eye(3), [7, 8, 9]).svg))
+    assert {"7", "8"} <= set(texts(charts.attention(Maps(SQUARE[None] / 2), [0, 1], labels=[7, 8]).svg))
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_losses_of_a_training_that_went_wrong_are_drawn(wrong: float) -> None:
+    for values in ([1.0, wrong, 2.0], [wrong, wrong], [(0, wrong)]):
+        chart = viz.loss_curves({"a": values}, accuracies={"a": [wrong] * 2})
+        assert [axes.get_title("left") for axes in chart.figure.axes] == ["loss", "accuracy in %"]
+
+
+def test_a_class_that_a_model_rules_out_is_drawn() -> None:
+    def never(x: Tensor) -> Tensor:
+        return te.concatenate([halves(x), Tensor(np.full((len(x), 1), -np.inf, np.float32))], axis=1)
+
+    assert "class 1" in texts(viz.decision_boundary(never, CORNERS, [0, 1]).svg)
+
+
 # All of them
 
 PICTURES: dict[str, Callable[[str], viz.Chart]] = {
