@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -28,6 +29,18 @@ np.empty(31 << 20, np.uint8)
 def rows(x: Any) -> Any:
     """All axes but the last as one: (..., n) -> (N, n)."""
     return x if x.ndim == 2 else x.reshape(prod(x.shape[:-1]), x.shape[-1])
+
+
+def ones(length: int, dtype: Any) -> np.ndarray:
+    """A vector of ones, to sum rows or columns by a product. It is not to be written to: short ones are kept."""
+    return _ones(length, dtype) if length <= 1 << 14 else np.ones(length, dtype)
+
+
+@lru_cache(maxsize=64)
+def _ones(length: int, dtype: Any) -> np.ndarray:
+    vector = np.ones(length, dtype)
+    vector.flags.writeable = False
+    return vector
 
 
 def floats(x: Any) -> Any:
@@ -53,7 +66,7 @@ def walk(kernel: Callable[..., None], *arrays: Any, axis: int = 0) -> None:
     step = -(-length // -(-size // BLOCK))  # both rounded up, and all blocks about equal
     cuts = [(slice(None),) * axis + (slice(i, i + step),) for i in range(0, length, step)]
     blocks = deque(tuple(None if x is None else x[cut] for x in arrays) for cut in cuts)
-    helpers = min(_number, len(blocks)) - 1
+    helpers = min(_number, len(blocks) // 2 or 1) - 1  # for one block, waking a thread takes longer than it saves
     others: list[Future[None]] = []
     try:
         with contextlib.suppress(RuntimeError):  # when Python ends, no thread is started any more
