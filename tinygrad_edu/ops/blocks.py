@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import lru_cache
@@ -48,7 +48,7 @@ def floats(x: Any) -> Any:
     return x if x.dtype.kind == "f" else x.astype(np.result_type(x, np.float16))
 
 
-def walk(kernel: Callable[..., None], *arrays: Any, axis: int = 0) -> None:
+def walk(kernel: Callable[..., Any], *arrays: Any, axis: int = 0) -> None:
     """Call kernel(*blocks) for one block after the other of arrays that are equally long along an axis.
 
     The kernel writes its results into some of the blocks; it may be called from several threads at once. Any array but
@@ -79,19 +79,36 @@ def walk(kernel: Callable[..., None], *arrays: Any, axis: int = 0) -> None:
                 other.result()
 
 
-def walk_rows(kernel: Callable[..., None], *arrays: Any) -> None:
-    """Walk through arrays (..., n) of equal shapes but for n, a block of rows at a time. The outputs are contiguous."""
-    small = arrays[0].size <= BLOCK
-    walk(kernel, *(arrays if small else map(rows, arrays)))
+def walk_rows(kernel: Callable[..., Any], inputs: tuple[Any, ...], outputs: Callable[[], Any]) -> Any:
+    """The arrays that kernel(*inputs, *outputs) writes into and returns, a block of rows at a time.
+
+    inputs: arrays (..., n) with the same rows. outputs: tells shape (..., n) and dtype of each new array. Where one
+    block is enough the kernel gets none of them: like a function of NumPy, it then makes its own, which is quicker.
+    """
+    return _into_new(kernel, rows, inputs, outputs)
 
 
-def walk_elements(kernel: Callable[..., None], *arrays: Any) -> None:
-    """Walk through arrays of one shape, a block of elements at a time. The outputs are contiguous."""
-    small = arrays[0].size <= BLOCK
-    walk(kernel, *(arrays if small else (x.reshape(-1) for x in arrays)))
+def walk_elements(kernel: Callable[..., Any], inputs: tuple[Any, ...], number: int = 1) -> Any:
+    """The same with arrays of one shape, a block of elements at a time; the new ones are so many like the first."""
+    return _into_new(kernel, _flat, inputs, lambda: [(inputs[0].shape, inputs[0].dtype)] * number)
 
 
-def _work(kernel: Callable[..., None], blocks: deque[Any]) -> None:
+def _into_new(
+    kernel: Callable[..., Any], shaped: Callable[[Any], Any], inputs: tuple[Any, ...], outputs: Callable[[], Any]
+) -> Any:
+    first = inputs[0]
+    if first.ndim and first.size <= BLOCK and first.dtype != np.float16:  # of which sums would come out as float32
+        return kernel(*inputs)
+    new = [np.empty(shape, dtype) for shape, dtype in outputs()]
+    walk(kernel, *map(shaped, (*inputs, *new)))
+    return new
+
+
+def _flat(x: Any) -> Any:
+    return x.reshape(-1)
+
+
+def _work(kernel: Callable[..., Any], blocks: deque[Any]) -> None:
     while True:
         try:
             block = blocks.popleft()

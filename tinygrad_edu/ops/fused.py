@@ -128,33 +128,30 @@ _ROOT_TWO_OVER_PI = math.sqrt(2 / math.pi)
 _CUBIC = 0.044715
 
 
-def _gelu(block: Callable[..., None], x: Any) -> Any:
-    x = floats(x)
-    y, share = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
-    walk_elements(block, x, y, share)
+def _gelu(block: Callable[..., Any], x: Any) -> Any:
+    y, share = walk_elements(block, (floats(x),), 2)
     return y, (share,)
 
 
-def _gelu_backward(block: Callable[..., None], g: Any, y: Any, x: Any, share: Any, needed: tuple[bool, ...]) -> Any:
-    result = np.empty(y.shape, y.dtype)
-    walk_elements(block, g, x, share, result)
-    return (result,)
+def _gelu_backward(block: Callable[..., Any], g: Any, y: Any, x: Any, share: Any, needed: tuple[bool, ...]) -> Any:
+    return walk_elements(block, (g, x, share))
 
 
-def _gelu_block(x: Any, y: Any, share: Any) -> None:
-    np.add(_erf(x / _ROOT_TWO), 1, out=share)
+def _gelu_block(x: Any, y: Any = None, share: Any = None) -> Any:
+    share = np.add(_erf(x / _ROOT_TWO), 1, out=share)
     share *= 0.5
-    np.multiply(x, share, out=y)
+    return np.multiply(x, share, out=y), share
 
 
-def _gelu_backward_block(g: Any, x: Any, share: Any, result: Any) -> None:
-    np.square(x, out=result)
+def _gelu_backward_block(g: Any, x: Any, share: Any, result: Any = None) -> Any:
+    result = np.square(x, out=result)
     result *= -0.5
     np.exp(result, out=result)
     result *= x
     result /= _ROOT_TWO_PI
     result += share
     result *= g
+    return (result,)
 
 
 gelu: Op = Op(
@@ -168,9 +165,9 @@ gelu: Op = Op(
 )
 
 
-def _gelu_tanh_block(x: Any, y: Any, share: Any) -> None:
+def _gelu_tanh_block(x: Any, y: Any = None, share: Any = None) -> Any:
     """0.5 (1 + tanh(u)) is 1 / (1 + exp(-2u)), which has fewer steps; and tanh takes up to twice as long as exp."""
-    np.square(x, out=share)
+    share = np.square(x, out=share)
     share *= -2 * _ROOT_TWO_OVER_PI * _CUBIC
     share += -2 * _ROOT_TWO_OVER_PI
     share *= x
@@ -178,11 +175,11 @@ def _gelu_tanh_block(x: Any, y: Any, share: Any) -> None:
         np.exp(share, out=share)
     share += 1
     np.reciprocal(share, out=share)
-    np.multiply(x, share, out=y)
+    return np.multiply(x, share, out=y), share
 
 
-def _gelu_tanh_backward_block(g: Any, x: Any, share: Any, result: Any) -> None:
-    np.square(x, out=result)
+def _gelu_tanh_backward_block(g: Any, x: Any, share: Any, result: Any = None) -> Any:
+    result = np.square(x, out=result)
     result *= 6 * _ROOT_TWO_OVER_PI * _CUBIC
     result += 2 * _ROOT_TWO_OVER_PI
     result *= x
@@ -190,6 +187,7 @@ def _gelu_tanh_backward_block(g: Any, x: Any, share: Any, result: Any) -> None:
     result += 1
     result *= share
     result *= g
+    return (result,)
 
 
 gelu_tanh: Op = Op(
@@ -262,24 +260,31 @@ linear: Op = Op(
 
 
 def _layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
-    given = [v for v in (weight, bias) if v is not None]
-    if not x.ndim or [v for v in given if v.shape != x.shape[-1:]]:
+    last = x.shape[-1:]
+    if not last or (weight is not None and weight.shape != last) or (bias is not None and bias.shape != last):
         raise ValueError("weight or bias would be broadcast")
     x = floats(x)
-    normal, scale = np.empty(x.shape, x.dtype), np.empty((*x.shape[:-1], 1), x.dtype)
-    y = np.empty(x.shape, np.result_type(x, *given)) if given else normal
-    walk_rows(partial(_layer_norm_block, weight, bias, eps), x, normal, scale, y)
-    return y, (normal, scale)
+
+    def outputs() -> Any:
+        given = [v for v in (weight, bias) if v is not None]
+        weighted = [(x.shape, np.result_type(x, *given))] if given else []
+        return [(x.shape, x.dtype), ((*x.shape[:-1], 1), x.dtype), *weighted]
+
+    normal, scale, *y = walk_rows(partial(_layer_norm_block, weight, bias, eps), (x,), outputs)
+    return y[0] if y else normal, (normal, scale)
 
 
-def _layer_norm_block(weight: Any, bias: Any, eps: float, x: Any, normal: Any, scale: Any, y: Any) -> None:
+def _layer_norm_block(
+    weight: Any, bias: Any, eps: float, x: Any, normal: Any = None, scale: Any = None, y: Any = None
+) -> Any:
     n = x.shape[-1]
-    np.subtract(x, _row_sum(x, ones(n, x.dtype)) / n, out=normal)
-    np.sqrt(n / (_row_sum(normal, normal) + n * eps), out=scale)  # 1 / √(variance + eps)
+    normal = np.subtract(x, _row_sum(x, ones(n, x.dtype)) / n, out=normal)
+    scale = np.sqrt(n / (_row_sum(normal, normal) + n * eps), out=scale)  # 1 / √(variance + eps)
     normal *= scale
-    weighted = normal if weight is None else np.multiply(normal, weight, out=y)
-    if bias is not None:
-        np.add(weighted, bias, out=y)
+    if weight is None and bias is None:
+        return normal, scale
+    y = np.multiply(normal, 1 if weight is None else weight, out=y)
+    return normal, scale, y if bias is None else np.add(y, bias, out=y)
 
 
 def _row_sum(a: Any, b: Any) -> Any:
@@ -293,8 +298,8 @@ def _layer_norm_backward(
 ) -> Any:
     result = None
     if needed[0]:
-        result = np.empty(normal.shape, normal.dtype)
-        walk_rows(partial(_layer_norm_backward_block, w), g, normal, scale, result)
+        kernel = partial(_layer_norm_backward_block, w)
+        (result,) = walk_rows(kernel, (g, normal, scale), lambda: [(normal.shape, normal.dtype)])
     return (
         result,
         np.einsum("nd,nd->d", rows(g), rows(normal)) if needed[1] else None,
@@ -302,13 +307,14 @@ def _layer_norm_backward(
     )
 
 
-def _layer_norm_backward_block(weight: Any, g: Any, normal: Any, scale: Any, result: Any) -> None:
-    n = result.shape[-1]
-    np.multiply(g, 1 if weight is None else weight, out=result)
+def _layer_norm_backward_block(weight: Any, g: Any, normal: Any, scale: Any, result: Any = None) -> Any:
+    n = g.shape[-1]
+    result = np.multiply(g, 1 if weight is None else weight, out=result)
     along = _row_sum(result, normal) / n
     result -= _row_sum(result, ones(n, result.dtype)) / n
     result -= normal * along
     result *= scale
+    return (result,)
 
 
 def _layer_norm_rule(g: Any, y: Any, x: Any, w: Any, b: Any, normal: Any, scale: Any, eps: float) -> Any:
