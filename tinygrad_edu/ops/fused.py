@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_edu.errors import OutOfRangeError
-from tinygrad_edu.ops.blocks import floats, ones, rows, walk, walk_elements, walk_rows
+from tinygrad_edu.ops.blocks import BLOCK, floats, ones, rows, walk, walk_elements, walk_rows
 from tinygrad_edu.ops.elementwise import (
     _erf,
     broadcast_hint,
@@ -60,11 +60,14 @@ def _softmax(x: Any, axis: Axis) -> Any:
 
 
 def _softmax_columns(x: Any) -> None:
-    """Softmax over the second last axis, in place. A column of -inf throughout becomes 0: its sum is taken as 1."""
+    """Softmax over the second last axis, in place. A column of -inf throughout becomes 0: its sum is taken as 1.
+
+    Any other sum is at least 1, since the largest element became exp(0).
+    """
     x -= np.maximum.reduce(x, axis=-2, keepdims=True, initial=np.finfo(x.dtype).min)
     np.exp(x, out=x)
     total = np.matmul(ones(x.shape[-2], x.dtype), x)[..., None, :]  # np.sum takes five times as long
-    x /= total + (total == 0)
+    x /= np.maximum(total, 1)
 
 
 def _softmax_definition(x: Any, axis: Axis) -> Any:
@@ -506,7 +509,7 @@ def _scores(q: Any, k: Any, mask: Any, is_causal: bool) -> Any:
 
 def _attend(q: Any, k: Any, v: Any, mask: Any, is_causal: bool) -> tuple[Any, Any]:
     """The weighted sums of the values, unless v is None, and the weights."""
-    mask = mask if mask is None else np.atleast_2d(mask)
+    mask = mask if mask is None or mask.ndim > 1 else np.atleast_2d(mask)
     given = [x for x in (q, k, v, mask) if x is not None]
     leads = {x.shape[:-2] for x in given}
     lead = leads.pop() if len(leads) == 1 else np.broadcast_shapes(*leads)
@@ -526,11 +529,10 @@ def _attention(q: Any, k: Any, v: Any, mask: Any, is_causal: bool) -> Any:
 
 def _walk_heads(block: Callable[..., None], lead: tuple[int, ...], *arrays: Any) -> None:
     """Walk along the longest of the leading axes, to which all arrays are broadcast."""
+    if not lead or builtins.max([x.size for x in arrays if x is not None]) <= BLOCK:
+        return block(*arrays)
     same = [x if x is None or x.shape[:-2] == lead else np.broadcast_to(x, (*lead, *x.shape[-2:])) for x in arrays]
-    if lead:
-        walk(block, *same, axis=lead.index(builtins.max(lead)))
-    else:
-        block(*same)
+    walk(block, *same, axis=lead.index(builtins.max(lead)))
 
 
 def _attention_block(is_causal: bool, q: Any, k: Any, v: Any, mask: Any, columns: Any, y: Any) -> None:
