@@ -82,7 +82,7 @@ class Recorder(Watcher):
             return known
         if isinstance(array, Argument) and id(memory(array)) not in self.fixed:
             refuse("an argument was copied by a function of NumPy that cannot be seen", "Write np.array(x) or an op")
-        return array
+        return array.view(np.ndarray) if isinstance(array, Argument) else array  # a replay need not watch it
 
     def remember(self, thing: Any, value: Any) -> None:
         """From now on the thing is this value of the program."""

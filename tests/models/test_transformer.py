@@ -275,6 +275,23 @@ class TestGenerate:
         assert text.shape == (23,)
         assert text[:3].tolist() == [1, 2, 3]
         np.testing.assert_array_equal(text, model.generate([1, 2, 3], 20, use_cache=False, **options))
+        np.testing.assert_array_equal(text, model.generate([1, 2, 3], 20, capture=True, **options))
+
+    def test_a_captured_text_of_many_tokens(self) -> None:
+        model = build(replace(TINY, context_length=150), spread=20)  # the step is watched again on its 100th call
+        np.testing.assert_array_equal(model.generate([1], 149, seed=1), model.generate([1], 149, seed=1, capture=True))
+
+    def test_captured_it_calls_no_module_for_most_tokens(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        model, calls = build(spread=20), []
+        forward = model.forward
+        monkeypatch.setattr(type(model), "forward", lambda self, *x, **more: calls.append(x) or forward(*x, **more))
+        model.generate([1], 7, capture=True)
+        assert len(calls) == 2
+        with te.nn.record_attention() as maps:
+            model.generate([1], 7, capture=True)
+        assert len(maps) == 7 * TINY.num_layers
+        with pytest.raises(UserError, match="use_cache"):
+            model.generate([1], 7, use_cache=False, capture=True)
 
     def test_greedy_takes_the_best_of_the_last_tokens(self) -> None:
         model = build(spread=20)

@@ -289,6 +289,46 @@ class TestCache:
             cache.append(Tensor(real(1, 1, 3)), Tensor(real(1, 1, 3)))
 
 
+class TestFixedCache:
+    @pytest.mark.parametrize("pieces", [[1, 1, 1, 1, 1], [3, 2], [2, 1, 2], [5]])
+    def test_does_what_a_growing_one_does(self, pieces: list[int]) -> None:
+        attention, growing, fixed = heads(), nn.KeyValueCache(), nn.FixedCache(T + 2)
+        start = 0
+        with te.no_grad():
+            for length in pieces:
+                x = Tensor(X[:, start : start + length])
+                fixed.positions = np.arange(start, start + length)
+                expected = attention(x, is_causal=True, cache=growing)
+                np.testing.assert_array_equal(attention(x, is_causal=True, cache=fixed).data, expected.data)
+                start += length
+                assert fixed.length == start
+
+    def test_is_replayed(self) -> None:
+        attention, cache = heads(), nn.FixedCache(T)
+
+        @te.capture
+        def step(x: Any, positions: Any) -> Tensor:
+            cache.positions = positions
+            result: Tensor = attention(x, is_causal=True, cache=cache)
+            return result
+
+        with te.no_grad():
+            whole = attention(Tensor(X), is_causal=True).data
+            found = [step(X[:, i : i + 1], np.array([i])).data for i in range(T)]
+        np.testing.assert_allclose(np.concatenate(found, axis=1), whole, atol=1e-12)
+        with pytest.raises(te.OutOfRangeError, match="room for 5 tokens, got one at position 5"), te.no_grad():
+            step(X[:, :1], np.array([5]))
+
+    def test_refuses_gradients_and_places_outside(self) -> None:
+        cache = nn.FixedCache(3)
+        with pytest.raises(te.GraphError, match="no_grad"):
+            cache.append(leaf(real(2, 1, 3)), leaf(real(2, 1, 3)))
+        for first in (-1, 3):
+            cache.positions = np.array([first])
+            with pytest.raises(te.OutOfRangeError, match="room for 3 tokens"):
+                cache.append(Tensor(real(2, 1, 3)), Tensor(real(2, 1, 3)))
+
+
 class TestPositions:
     def test_sinusoidal_is_its_formula(self) -> None:
         table = nn.SinusoidalPositionalEncoding(6, 5).table

@@ -3,6 +3,7 @@
 from tinygrad_edu.nn import init
 from tinygrad_edu.nn.attention import (
     AttentionMap,
+    FixedCache,
     HeadByHead,
     KeyValueCache,
     LearnedPositionalEncoding,
@@ -35,6 +36,7 @@ __all__ = [
     "AttentionMap",
     "Dropout",
     "Embedding",
+    "FixedCache",
     "HeadByHead",
     "KeyValueCache",
     "LayerNorm",

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tinygrad_edu.functional as F
-from tinygrad_edu.autograd import state
-from tinygrad_edu.errors import InputError
+from tinygrad_edu.autograd import Watcher, effect, state
+from tinygrad_edu.errors import GraphError, InputError, OutOfRangeError
 from tinygrad_edu.nn import init
 from tinygrad_edu.nn.layers import Linear, check_sizes
 from tinygrad_edu.nn.module import Module, ModuleList, Parameter
@@ -201,10 +201,9 @@ class MultiHeadAttention(Module):
             mask = _as_mask(mask, q)
             mask = mask.expand_dims(-3) if 2 < mask.ndim <= query.ndim else mask  # (..., T, S) -> (..., 1, T, S)
         if cache is not None:
-            known = cache.length
-            k, v = cache.append(k, v)  # (..., H, S, D) -> (..., H, known + S, D)
-            if is_causal and known:
-                mask, is_causal = _causal_after(known, q.shape[-2], mask), False
+            k, v = cache.append(k, v)  # (..., H, T, D) -> (..., H, S, D): also those of earlier tokens
+            if is_causal:
+                mask, is_causal = _both(cache.past(q.shape[-2]), mask), False
         weights, mixed = self._attend(q, k, v, mask, is_causal, return_weights)  # (..., H, T, D)
         output = self.output(self._join(mixed))  # (..., H, T, D) -> (..., T, E)
         return (output, weights) if return_weights else output
@@ -258,6 +257,12 @@ class KeyValueCache:
         self.key, self.value = self._extended("key", self.key, key), self._extended("value", self.value, value)
         return self.key, self.value
 
+    def past(self, new: int) -> np.ndarray | None:
+        """What the last `new` tokens may look at, (new, S): all before them, and of the new ones up to themselves."""
+        if new == 1:
+            return None  # the last token sees everything
+        return np.tri(new, self.length, self.length - new, dtype=bool)
+
     def _extended(self, name: str, known: Tensor | None, new: Tensor) -> Tensor:
         """Both in a row. Where nothing is recorded, in memory with room for as many more, so that little is copied."""
         if known is None:
@@ -274,6 +279,36 @@ class KeyValueCache:
         both = Tensor.wrap(room[..., :end, :])
         self._rooms[name] = both, room
         return both
+
+
+class FixedCache(KeyValueCache):
+    """A cache that can be replayed by `te.capture`: an array tells where the next tokens stand, in memory that stays.
+
+    capacity: for how many tokens there is room. positions: those of the next tokens, (T,) integers in a row; set it
+    before each call. Keys and values that stand there are overwritten, so nothing can be recorded through this cache.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__()
+        self.capacity, self.positions = capacity, np.arange(0)
+
+    def _extended(self, name: str, known: Tensor | None, new: Tensor) -> Tensor:
+        if new.requires_grad:
+            raise GraphError("FixedCache: it is written over, so no gradient can flow through it: use te.no_grad()")
+        if name not in self._rooms:
+            room = np.empty((*new.shape[:-2], self.capacity, new.shape[-1]), new.dtype)
+            self._rooms[name] = new, room
+        return Tensor.wrap(_put(self._rooms[name][1], self.positions, new._data))
+
+
+@effect
+def _put(room: np.ndarray, positions: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Write rows (..., T, D) to their places in a room (..., capacity, D); returns it up to there, (..., S, D)."""
+    start, end = int(positions[0]), int(positions[0]) + rows.shape[-2]
+    if not 0 <= start <= end <= room.shape[-2]:
+        raise OutOfRangeError(f"FixedCache: there is room for {room.shape[-2]} tokens, got one at position {end - 1}")
+    room[..., start:end, :] = rows
+    return room[..., :end, :]
 
 
 # Looking at the weights ----------------------------------------------------------------------------------------------
@@ -302,7 +337,8 @@ def record_attention() -> Iterator[list[AttentionMap]]:
     maps: list[AttentionMap] = []
     token = _maps.set(maps)
     try:
-        yield maps
+        with Watcher():  # so that a captured step runs its modules, too
+            yield maps
     finally:
         _maps.reset(token)
 
@@ -330,11 +366,10 @@ def _as_mask(mask: Operand, like: Tensor) -> Tensor:
     return tensor if tensor.dtype in (bool, like.dtype) else tensor.astype(like.dtype)
 
 
-def _causal_after(known: int, new: int, mask: Tensor | None) -> Tensor | None:
-    """The mask of `new` queries that follow `known` keys: each sees all of these, and of the new ones up to itself."""
-    if new == 1:
-        return mask  # the last token sees everything
-    past = np.tri(new, known + new, known, dtype=bool)  # (T, S)
+def _both(past: np.ndarray | None, mask: Tensor | None) -> Tensor | None:
+    """One mask of two: a key is seen where both allow it."""
+    if past is None:
+        return mask
     if mask is None:
         return Tensor.wrap(past)
     return Tensor.wrap(past & mask.data) if mask.dtype == bool else where(past, mask, -np.inf)

@@ -61,7 +61,8 @@ def walk(kernel: Callable[..., Any], *arrays: Any, axis: int = 0) -> None:
     """
     size = max([x.size for x in arrays if x is not None])
     if size <= BLOCK:
-        return kernel(*arrays)
+        kernel(*arrays)
+        return
     length = arrays[0].shape[axis]
     step = -(-length // -(-size // BLOCK))  # both rounded up, and all blocks about equal
     cuts = [(slice(None),) * axis + (slice(i, i + step),) for i in range(0, length, step)]

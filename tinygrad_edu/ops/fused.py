@@ -530,7 +530,8 @@ def _attention(q: Any, k: Any, v: Any, mask: Any, is_causal: bool) -> Any:
 def _walk_heads(block: Callable[..., None], lead: tuple[int, ...], *arrays: Any) -> None:
     """Walk along the longest of the leading axes, to which all arrays are broadcast."""
     if not lead or builtins.max([x.size for x in arrays if x is not None]) <= BLOCK:
-        return block(*arrays)
+        block(*arrays)
+        return
     same = [x if x is None or x.shape[:-2] == lead else np.broadcast_to(x, (*lead, *x.shape[-2:])) for x in arrays]
     walk(block, *same, axis=lead.index(builtins.max(lead)))
 
