@@ -14,6 +14,7 @@ from viz.html import cell, row, run, table
 from viz.looks import Look, gradient_look, kept_weights, value_look, weights_look
 from viz.palette import FORMULA, NAME, NOTE, NUMBER, RULE, TITLE, Palette, Style
 from viz.parts import Card, Edge, Trace, View
+from viz.sentences import sentence
 from viz.text import FEW
 
 _SHOWN_TERMS = 6
@@ -99,7 +100,9 @@ def _collected(view: View) -> list[str]:
     words = [
         f"{view.name(view.shown[flag.card])}: {flag.words}" if flag.card is not None else flag.words for flag in flags
     ]
-    return words[:_SHOWN_FLAGS] + ([f"and {len(words) - _SHOWN_FLAGS} more"] if len(words) > _SHOWN_FLAGS else [])
+    return words[:_SHOWN_FLAGS] + (
+        [sentence("more", count=len(words) - _SHOWN_FLAGS)] if len(words) > _SHOWN_FLAGS else []
+    )
 
 
 def _cards(view: View) -> list[Card]:

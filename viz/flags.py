@@ -13,6 +13,7 @@ from tinygrad_edu.autograd import Step
 from tinygrad_edu.nn import Module
 from viz import text
 from viz.parts import Call, Card, Flag, Trace
+from viz.sentences import sentence
 
 _LEAST, _MOST = 1e-3, 1e3  # a module's gradient norm, as a multiple of the next module's
 _UNITS = ("relu", "sigmoid", "tanh")  # whose last axis are units, and whose rows are examples
@@ -51,7 +52,7 @@ def _not_finite(trace: Trace) -> Iterator[Flag]:
 def _born(card: Card, trace: Trace) -> str:
     tensor = card.tensor
     if tensor.op is None:
-        return "its values hold NaN" if np.isnan(np.sum(card.value)) and np.isnan(card.value).any() else ""
+        return sentence("nan") if np.isnan(np.sum(card.value)) and np.isnan(card.value).any() else ""
     path = trace.path_of(card.call) if card.call is not None else ""
     return born_forward(tensor.op, tensor.inputs, tensor.options, tensor, path).partition("\n")[0]
 
@@ -63,7 +64,7 @@ def _not_reached(trace: Trace) -> Iterator[Flag]:
     """Parameters of the graph that no gradient reached, though it ran."""
     for card in trace.cards:
         if card.kind == "parameter" and card.tensor.requires_grad and card.gradient is None and not trace.status:
-            yield Flag(card, "no gradient reached this parameter")
+            yield Flag(card, sentence("not_reached"))
 
 
 def _missing(trace: Trace, names: Mapping[str, Any]) -> Iterator[Flag]:
@@ -75,8 +76,8 @@ def _missing(trace: Trace, names: Mapping[str, Any]) -> Iterator[Flag]:
             missing = [path for path, parameter in parameters.items() if parameter not in held]
             if missing and len(missing) < len(parameters):
                 listed = ", ".join(f"{name}.{path}" for path in missing[:3]) + (", …" if len(missing) > 3 else "")
-                plural = "s are" if len(missing) > 1 else " is"
-                yield Flag(None, f"{len(missing)} parameter{plural} not in this graph, no gradient reaches: {listed}")
+                words = "parameters are" if len(missing) > 1 else "parameter is"
+                yield Flag(None, sentence("missing", count=len(missing), parameters=words, names=listed))
 
 
 # Units ------------------------------------------------------------------------------------------------------
@@ -91,9 +92,8 @@ def _shut_units(trace: Trace) -> Iterator[Flag]:
         kind, flat = gates.shut(op, y, card.tensor.options)
         units = int(flat.reshape(-1, y.shape[-1]).all(axis=0).sum())
         if units:
-            word = "closed" if kind == "dead" else kind
-            are = "are" if units > 1 else "is"
-            yield Flag(card, f"{units} of {y.shape[-1]} units {are} {word} on every row ({kind})")
+            are = "units are" if units > 1 else "units is"
+            yield Flag(card, sentence(kind, count=units, size=y.shape[-1], units=are))
 
 
 # Modules ----------------------------------------------------------------------------------------------------
@@ -110,9 +110,8 @@ def _jumps(trace: Trace) -> Iterator[Flag]:
         behind = [_next(call.caller, target, norms, after) for target in uses if not _within(target.call, call)]
         following, own = max(behind, default=0.0), norms[call]
         if following and np.isfinite(own) and not _LEAST <= own / following <= _MOST:
-            verb = "vanishes" if own < following else "explodes"
-            ratio = f"{text.number(own / following)} times the next module’s"
-            yield Flag(cards[-1], f"the gradient {verb}: norm {text.number(own)}, {ratio}")
+            kind = "vanishes" if own < following else "explodes"
+            yield Flag(cards[-1], sentence(kind, norm=text.number(own), ratio=text.number(own / following)))
 
 
 def _outputs(trace: Trace) -> dict[Call, list[Card]]:

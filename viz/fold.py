@@ -16,6 +16,7 @@ from typing import TypeAlias
 from tinygrad_edu.autograd import Scope
 from viz.parts import Call, Card, Definition, Edge, Fold, Link, Trace, View
 from viz.repeats import Unit, ops, stacks, structures
+from viz.sentences import sentence
 
 Row: TypeAlias = list[Card | Call | Fold]  # what stands directly in an open module, in order
 _DEEPEST = sys.maxsize
@@ -31,12 +32,12 @@ class Folding:
     expand: Collection[str] = ()
     collapse: Callable[[Scope], bool] | None = None
     budget: int | None = 60
-    note: str = ""  # why it is not what was asked for
+    why: str = ""  # it is not what was asked for
 
     def view(self, trace: Trace) -> View:
         """What is drawn of a trace."""
         view = fold(trace, depth=self.depth, expand=self.expand, collapse=self.collapse, budget=self.budget)
-        view.note = self.note + view.note
+        view.note = sentence("further", why=self.why, words=view.note) if self.why else view.note
         return view
 
     def halved(self, view: View, error: TimeoutError) -> Folding:
@@ -44,7 +45,7 @@ class Folding:
         budget = len(view.nodes) // 2
         if budget < _FEWEST_CARDS:
             raise error
-        return replace(self, depth=None, budget=budget, note=f"{str(error).partition(':')[0]}: folded further; ")
+        return replace(self, depth=None, budget=budget, why=str(error).partition(":")[0])
 
 
 def fold(
@@ -299,8 +300,10 @@ def _note(view: View) -> str:
         return ""
     folded = sum(len(node.cards) for node in view.folds)
     total = sum(card.kind == "op" for card in view.trace.cards)
-    where = f"{len(view.folds)} cards" if len(view.folds) > 1 else "one card"
+    several = len(view.folds) > 1
+    cards = f"{len(view.folds)} cards" if several else "one card"
     first = next((unit for node in view.folds for part in node.parts for unit in part if isinstance(unit, Call)), None)
     path = view.trace.path_of(first) if first is not None else ""
-    opens = f"; expand=[{path!r}] opens {'one' if len(view.folds) > 1 else 'it'}" if path else ""
-    return f"{folded} of {total} ops are folded into {where}{opens}"
+    if not path:
+        return sentence("folded", folded=folded, total=total, cards=cards)
+    return sentence("opens", folded=folded, total=total, cards=cards, path=repr(path), it="one" if several else "it")

@@ -14,6 +14,7 @@ from viz.html import cell, row, run, table
 from viz.palette import FORMULA, NOTE, RULE, Palette, Style
 from viz.parts import Call, Card, Fold, View
 from viz.repeats import ops
+from viz.sentences import sentence
 
 ENTRIES = 8  # as many lines come in at places of their own
 _KINDS, _PARAMETERS = 5, 16  # as many are listed
@@ -37,7 +38,7 @@ def fold_card(fold: Fold, view: View, style: Style) -> str:
 
 def fold_hint(fold: Fold, view: View) -> str:
     """A fold in words."""
-    return f"{view.name(fold)}  {label(fold)}: {len(fold.cards)} ops folded"
+    return sentence("hint", name=f"{view.name(fold)}  {label(fold)}", count=len(fold.cards))
 
 
 def label(fold: Fold) -> str:
@@ -66,11 +67,14 @@ def _head(fold: Fold, view: View, style: Style) -> str:
     kinds = Counter(_kind(card) for card in fold.cards).most_common()
     listed = [f"{count} {kind}" if count > 1 else kind for kind, count in kinds[:_KINDS]]
     listed += ["…"] if len(kinds) > _KINDS else []
-    ops = f"{len(fold.cards)} ops folded: {', '.join(listed)}" if len(fold.cards) > 1 else f"1 op folded: {listed[0]}"
-    if fold.kind == "run":
-        ops = f"from {fold.cards[0].formula} to {fold.cards[-1].formula}: {', '.join(listed)}"
     shapes = list(dict.fromkeys(text.size(card.value) for card in fold.outputs))
-    words = f"{ops} · out {', '.join(shapes[:2])}" + (" …" if len(shapes) > 2 else "")
+    out = ", ".join(shapes[:2]) + (" …" if len(shapes) > 2 else "")
+    if fold.kind == "run":
+        first, last = fold.cards[0].formula, fold.cards[-1].formula
+        words = sentence("run", first=first, last=last, kinds=", ".join(listed), shapes=out)
+    else:
+        count = len(fold.cards)
+        words = sentence("head", count=count, ops="ops" if count > 1 else "op", kinds=", ".join(listed), shapes=out)
     return table(
         row(
             cell(run(text.name(view.name(fold)), FORMULA, p.ink, bold=True), align="left"),
@@ -87,7 +91,12 @@ def _norms(fold: Fold, view: View, p: Palette) -> str:
     """The norm of the value, and of the gradient as it comes in and as it goes out."""
     value = text.together(card.value for card in fold.outputs)
     cells = [
-        cell(run(f"value norm {text.number(value)}", RULE, p.value), align="left", id=f"v-{fold.id}", tooltip="value")
+        cell(
+            run(sentence("value", norm=text.number(value)), RULE, p.value),
+            align="left",
+            id=f"v-{fold.id}",
+            tooltip="value",
+        )
     ]
     color, bold = (p.muted, False) if view.trace.status else (p.gradient, True)
     gradient = cell(
@@ -105,9 +114,9 @@ def ratio(fold: Fold, view: View) -> str:
     if arriving is None:
         return "no gradient reached it"
     if leaving is None:
-        return f"gradient norm {text.number(arriving)} → none: its inputs need none"
+        return sentence("stopped", norm=text.number(arriving))
     share = f"  (×{text.number(leaving / arriving)})" if arriving and math.isfinite(leaving / arriving) else ""
-    return f"gradient norm {text.number(arriving)} → {text.number(leaving)}{share}"
+    return sentence("passed", arriving=text.number(arriving), leaving=text.number(leaving) + share)
 
 
 def norms(fold: Fold, view: View) -> tuple[float | None, float | None]:
@@ -130,11 +139,11 @@ def _bars(fold: Fold, view: View, style: Style) -> str:
     ]
     found = [text.together(card.gradient for card in part.outputs) for part in inner]
     if not any(found):
-        return line("gradient norm at each output: 0", p.muted)
+        return line(sentence("no_bars"), p.muted)
     largest = max((norm for norm in found if math.isfinite(norm)), default=0.0)
     step = math.ceil(len(found) / _BARS)
-    words = f"gradient norm at each output, first to last, {text.number(min(found))} … {text.number(max(found))}"
-    words += f"; bars: {_DECADES} decades" + (f", every {step}th of {len(found)}" if step > 1 else "")
+    kind, least, most = "some_bars" if step > 1 else "bars", text.number(min(found)), text.number(max(found))
+    words = sentence(kind, least=least, most=most, decades=_DECADES, step=step, count=len(found))
     rows = [row(*[_bar(norm, largest, fold, number, view, style) for number, norm in enumerate(found)][::step])]
     if len(found) <= _NUMBERED:
         rows.append(row(*(cell(run(text.number(norm), NOTE, p.gradient, mono=True), width=42) for norm in found)))
@@ -152,7 +161,7 @@ def _bar(norm: float, largest: float, fold: Fold, number: int, view: View, style
         rows.insert(0, row(cell(fixedsize="true", width=10, height=_BAR_HEIGHT - height)))
     body = table(*rows, fixedsize="true", width=12, height=_BAR_HEIGHT + 2)
     first = next(unit for unit in fold.parts[number] if isinstance(unit, Call))
-    hint = f"{view.trace.path_of(first)}: gradient norm {text.number(norm)}"
+    hint = sentence("bar", path=view.trace.path_of(first), norm=text.number(norm))
     return cell(body, id=f"s-{fold.id}-{number}", tooltip=hint)
 
 
@@ -167,7 +176,7 @@ def _parameters(fold: Fold, view: View, p: Palette) -> str:
         for left, right in zip_longest(lines[:half], lines[half:], fillvalue="")
     ]
     if len(groups) > _PARAMETERS:
-        rows.append(row(cell(run(f"and {len(groups) - _PARAMETERS} more", NOTE, p.muted), align="left")))
+        rows.append(row(cell(run(sentence("more", count=len(groups) - _PARAMETERS), NOTE, p.muted), align="left")))
     return table(*rows, cellpadding=1)
 
 
@@ -183,15 +192,13 @@ def _groups(fold: Fold, view: View) -> dict[str, list[Card]]:
 
 
 def _parameter(name: str, cards: list[Card], p: Palette) -> str:
-    shape = text.size(cards[0].value)
+    shaped = f"{name} {text.size(cards[0].value)}"
     found = [text.norm(card.gradient) for card in cards if card.gradient is not None]
     if not found:
-        norm = f"gradient: {cards[0].no_gradient}"
-    elif len(cards) == 1:
-        norm = f"gradient norm {text.number(found[0])}"
+        words = sentence("no_gradient", name=shaped, words=cards[0].no_gradient)
     else:
-        norm = f"gradient norm {text.number(min(found))} … {text.number(max(found))}"
-    words = f"{name} {shape}   {norm}"
+        several = f" … {text.number(max(found))}" if len(cards) > 1 else ""
+        words = sentence("parameter", name=shaped, norm=text.number(min(found)) + several)
     return cell(
         run(words, NOTE, p.value), align="left", width=text.wide(words, NOTE), id=f"p-{cards[0].id}", tooltip=name
     )

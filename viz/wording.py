@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from functools import cache
 from html import escape, unescape
 
-from viz import captions
+from viz import captions, sentences
 from viz.captions import LANGUAGES
 
 # In English, then in Chinese. Braces are filled in by `say`.
@@ -180,7 +181,7 @@ def say(key: str, lang: str = "en", **values: object) -> str:
 # Words within pictures ----------------------------------------------------------------------------------------------
 
 # What the cards say, as patterns for a whole text. What a group with a name matched is translated in its turn; the
-# other groups are names and numbers, which stay.
+# other groups are names and numbers, which stay. What flags and folds say stands in sentences.py.
 _PHRASES: list[tuple[str, str]] = [
     (
         r"(.+): value (?P<value>.+), shape (\([\d, ]*\)); gradient:? (?P<gradient>.+)",
@@ -195,32 +196,7 @@ _PHRASES: list[tuple[str, str]] = [
     (r"light: the gradient passes; dark: it does not", "浅色：梯度通过；深色：不通过"),
     (r"the chain rule, factor by factor", "链式法则，逐个因子"),
     (r"⚠ (?P<words>.+)", "⚠ {words}"),
-    (
-        r"(.+): the gradient (?P<verb>vanishes|explodes): norm (.+), (.+) times the next module’s",
-        "{0}：梯度{verb}：范数 {2}，是下一模块的 {3} 倍",
-    ),
-    (r"vanishes", "消失"),
-    (r"explodes", "爆炸"),
-    (r"closed", "关闭"),
-    (r"saturated", "饱和"),
-    (r"(.+): no gradient reached this parameter", "{0}：没有梯度到达该参数"),
-    (
-        r"(.+): (\d+) of (\d+) units (?:is|are) (?P<words>closed|saturated) on every row .*",
-        "{0}：{2} 个单元中 {1} 个在每一行都{words}",
-    ),
-    (
-        r"(\d+) of (\d+) units (?:is|are) (?P<words>closed|saturated) on every row .*",
-        "{1} 个单元中 {0} 个在每一行都{words}",
-    ),
-    (
-        r"(\d+) parameters? (?:is|are) not in this graph, no gradient reaches: (.+)",
-        "{0} 个参数不在图中，没有梯度到达：{1}",
-    ),
-    (
-        r"▸ (\d+) of (\d+) ops are folded into (?:(\d+) cards|one card); expand=\[(.+)\] opens (?:one|it)",
-        "▸ {1} 个运算中 {0} 个已折叠；expand=[{3}] 可展开",
-    ),
-    (r"and (\d+) more", "以及另外 {0} 个"),
+    (r"▸ (?P<words>.+ folded .+)", "▸ {words}"),
     (r"attention weights: row = query, column = key", "注意力权重：行 = 查询，列 = 键"),
     (r"norm (\S+), grey: masked", "范数 {0}，灰色：被掩码"),
     (r"parameter", "参数"),
@@ -285,7 +261,7 @@ _PHRASES: list[tuple[str, str]] = [
     (r"gradients: not run \(call backward\(\) first\)", "梯度：未运行（先调用 backward()）"),
     (r"not opened: an input was changed in place after the op ran", "未展开：输入在运算之后被原地修改"),
     (r"value changed in place after it was used", "值在使用之后被原地修改"),
-    (r"\.grad holds (.+): more than one backward\(\)", ".grad 为 {0}：不止一次 backward()"),
+    (r"\.grad holds (?P<words>.+): more than one backward\(\)", ".grad 为 {words}：不止一次 backward()"),
     (r"only a single number that depends on parameters can be lowered", "只有依赖参数的单个数才能被降低"),
     (r"(.+) is (\S+), and a step from there leads nowhere", "{0} 是 {1}，从那里迈步没有意义"),
     (
@@ -296,16 +272,6 @@ _PHRASES: list[tuple[str, str]] = [
     (r"a leaf: no op made it", "叶子：不是由运算得到"),
     (r"nothing was recorded: no tensor in this picture requires a gradient", "没有记录：图中没有张量需要梯度"),
     (r"no gradient reached it", "没有梯度到达"),
-    (r"gradient norm (\S+) → none: its inputs need none", "梯度范数 {0} → 无：输入不需要梯度"),
-    (r"gradient norm (\S+) → (.+)", "梯度范数 {0} → {1}"),
-    (r"value norm (\S+)", "值范数 {0}"),
-    (r"(.+)   gradient norm (.+)", "{0}   梯度范数 {1}"),
-    (r"(\d+) ops? folded: (.+) · out (.+)", "折叠了 {0} 个运算：{1} · 输出 {2}"),
-    (
-        r"gradient norm at each output, first to last, (.+); bars: (.+) decades(.*)",
-        "各输出处的梯度范数，从前到后，{0}；柱：{1} 个数量级{2}",
-    ),
-    (r"(.+): (\d+) ops folded", "{0}：折叠了 {1} 个运算"),
     (r"(\d+) uses; together (?P<words>.+)", "{0} 次使用；合计 {words}"),
     (r"value of (.+)", "{0} 的值"),
     (r"gradient of (.+)", "{0} 的梯度"),
@@ -320,17 +286,22 @@ def translate(text: str, lang: str) -> str:
     """
     if lang == "en" or not text.strip():
         return text
-    for pattern, replacement in _compiled():
+    for pattern, replacement, phrases in _compiled():
         match = pattern.fullmatch(text)
         if match:
-            inner = {name: translate(part or "", lang) for name, part in match.groupdict().items()}
+            inner = {
+                name: translate(part, lang) if name in phrases else part for name, part in match.groupdict("").items()
+            }
             return replacement.format(*match.groups(""), **inner)
     return _work(text, lang)
 
 
 @cache
-def _compiled() -> list[tuple[re.Pattern[str], str]]:
-    return [(re.compile(pattern), replacement) for pattern, replacement in _PHRASES]
+def _compiled() -> list[tuple[re.Pattern[str], str, Collection[str]]]:
+    """Each pattern, what it becomes, and which of its groups are phrases themselves."""
+    spoken = [(re.compile(source), chinese, ("words",)) for source, chinese in sentences.patterns()]
+    phrases = [(re.compile(source), chinese) for source, chinese in _PHRASES]
+    return [*spoken, *((pattern, chinese, pattern.groupindex) for pattern, chinese in phrases)]
 
 
 @cache
@@ -349,7 +320,10 @@ def _work(text: str, lang: str) -> str:
 
 
 def translate_source(source: str, lang: str) -> str:
-    """A DOT source with the words of its cards in the language. Names and formulas, which are bold, stay."""
+    """A DOT source with the words of its cards in the language. Names and formulas, which are bold, stay.
+
+    Of what is bold, only what becomes of a gradient on its way through a fold is a sentence.
+    """
     if lang == "en":
         return source
 
@@ -359,4 +333,5 @@ def translate_source(source: str, lang: str) -> str:
         return match[0] if translated == text else f"{match[1]}{escape(translated)}{match[3]}"
 
     source = re.sub(r"(<font [^<>]*>)([^<>]+)(</font>)", within, source)
+    source = re.sub(r"(<font [^<>]*><b>)(gradient norm [^<>]+ → [^<>]+)(</b></font>)", within, source)
     return re.sub(r'(tooltip=")((?:[^"\\]|\\.)+)(")', within, source)
