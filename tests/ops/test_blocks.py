@@ -29,6 +29,7 @@ def the_number_of_threads_afterwards() -> Iterator[None]:
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "BLOCK", 100)
+    monkeypatch.setattr(blocks, "SHARE", 1)
 
 
 def increase(x: Any, y: Any, nothing: Any = None) -> None:
@@ -70,6 +71,7 @@ def test_threads_and_blocks_do_not_change_a_bit(call: Any, monkeypatch: pytest.M
     te.set_num_threads(1)
     whole = run()
     monkeypatch.setattr(blocks, "BLOCK", 500)
+    monkeypatch.setattr(blocks, "SHARE", 1)
     alone = run()
     te.set_num_threads(4)
     for _ in range(3):
@@ -111,6 +113,14 @@ def test_more_threads_than_one_share_the_blocks(small_blocks: None) -> None:
 
     blocks.walk(meet, real(1000))
     assert len(seen) == 2
+
+
+def test_few_blocks_stay_on_one_thread(small_blocks: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    te.set_num_threads(2)
+    monkeypatch.setattr(blocks, "SHARE", 6)
+    seen: set[int] = set()
+    blocks.walk(lambda x: seen.add(threading.get_ident()), real(1000))
+    assert seen == {threading.get_ident()}
 
 
 def test_one_thread_starts_no_other(small_blocks: None) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 BLOCK = 1 << 16  # elements: 256 KiB in float32, so that a core's cache holds a few such blocks
+SHARE = 6  # blocks for each thread: to wake one for less takes longer than it saves
 
 # glibc gives the memory of a freed array back to the system, and then each page of the next array costs more than what
 # is computed in it. Once it has seen an array of nearly 32 MiB (its limit) come and go, it keeps what is smaller.
@@ -67,7 +68,7 @@ def walk(kernel: Callable[..., Any], *arrays: Any, axis: int = 0) -> None:
     step = -(-length // -(-size // BLOCK))  # both rounded up, and all blocks about equal
     cuts = [(slice(None),) * axis + (slice(i, i + step),) for i in range(0, length, step)]
     blocks = deque(tuple(None if x is None else x[cut] for x in arrays) for cut in cuts)
-    helpers = min(_number, len(blocks) // 2 or 1) - 1  # for one block, waking a thread takes longer than it saves
+    helpers = max(min(_number, len(blocks) // SHARE), 1) - 1
     others: list[Future[None]] = []
     try:
         with contextlib.suppress(RuntimeError):  # when Python ends, no thread is started any more
