@@ -1,9 +1,9 @@
-"""How fast is it, beside what else one could use? Every peer does the same work, in turn, in one run.
+"""How fast is it, beside what else one could use? Every peer does the same work, in a process of its own, in turn.
 
     python -m tests.benchmarks [--only gpt] [--threads 1] [--quick] [--json bench.json]     # or: make bench
 
 `ratio` is the time of a whole training step relative to PyTorch eager in the same run, `CPU ratio` the same in CPU time
-of all threads, `peak MiB` the most memory that a process of its own held, `added MiB` how much of it after the imports.
+of all threads, `peak MiB` the most memory that its process held, `added MiB` how much of it after the imports.
 """
 
 from __future__ import annotations
@@ -11,44 +11,46 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
-PARTS = ("scalar", "digits", "mnist", "gpt", "generation", "overhead", "growth")
+from models import command
+from tests.benchmarks.workloads import BY_NAME
+
+PARTS = (*BY_NAME, "overhead", "growth")
+PEERS = dict.fromkeys(peer for workload in BY_NAME.values() for peer in workload.peers)
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+def _parser() -> command.Parser:
+    parser = command.Parser(
         prog="python -m tests.benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="measure these parts only")
-    parser.add_argument("--peers", nargs="+", help="compare these peers only")
+    parser.add_argument("--peers", nargs="+", choices=PEERS, help="compare these peers only")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="how many threads everyone gets")
-    parser.add_argument("--quick", action="store_true", help="a rough answer soon: short rounds, no memory, no growth")
+    parser.add_argument("--quick", action="store_true", help="a rough answer soon: few rounds, no growth")
     parser.add_argument("--seconds", type=float, help="how long to measure each workload, 20 by default")
     parser.add_argument("--json", type=Path, help="also write everything here")
     parser.add_argument("--docs", type=Path, help="also rewrite the tables and plots in this page")
-    return parser.parse_args()
+    parser.set_defaults(run=_run)
+    return parser
 
 
 def _limit_threads(threads: int) -> None:
-    """Read by BLAS and PyTorch when they are first imported, and by the processes that measure memory."""
+    """Read by BLAS and PyTorch where they are first imported: in the processes of the peers."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
         os.environ[name] = str(threads)
 
 
 def _measure(options: argparse.Namespace) -> dict[str, Any]:
     from tests.benchmarks import growth, measure, overhead, report
-    from tests.benchmarks.workloads import BY_NAME
 
     seconds = options.seconds or (2 if options.quick else 20)
     result: dict[str, Any] = {"machine": report.machine(options.threads), "workloads": {}}
     for name in (name for name in options.only if name in BY_NAME):
         print(f"{name}: {BY_NAME[name].title}", flush=True)
-        found = result["workloads"][name] = measure.compare(BY_NAME[name], seconds, options.peers)
-        for peer, row in found["peers"].items():
-            if not options.quick:
-                row.update(measure.peak_memory(BY_NAME[name], peer))
+        result["workloads"][name] = measure.compare(BY_NAME[name], seconds, options.peers)
     if "overhead" in options.only:
         print("overhead of one op", flush=True)
         result["overhead"] = overhead.per_op(5 if options.quick else 25)
@@ -83,14 +85,14 @@ def _keep(result: dict[str, Any], options: argparse.Namespace) -> None:
             growth.picture(result["growth"], options.docs.parent / "pictures" / "growth.svg")
 
 
-def main() -> None:
+def _run(options: argparse.Namespace) -> int:
     """Measure, show, keep."""
-    options = _options()
     _limit_threads(options.threads)
     result = _measure(options)
     _show(result)
     _keep(result, options)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command.run(_parser()))

@@ -1,28 +1,36 @@
-"""How the peers of a workload are measured: in turn, in one process, on equal terms; memory in a process of its own.
+"""How the peers of a workload are measured: each in a process of its own, in turn, on equal terms.
 
 A round gives each peer a block of steps, one peer after the other, so that whatever else the machine does falls on all
-of them. A ratio is the median, over the rounds, of a peer's time to the reference's in the same round.
+of them. Only one process works at a time. A ratio is the median, over the rounds, of a peer's time to the reference's
+in the same round.
 """
 
 from __future__ import annotations
 
-import gc
 import importlib.util
-import json
 import math
+import pickle
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.benchmarks.workload import REFERENCE, Step, Workload
+from models.command import UserError, one_line
+from tests.benchmarks.workload import CAPTURED, OURS, REFERENCE, Workload
 
 ROOT = Path(__file__).parents[2]
-BLOCK = 0.02  # seconds that one block takes at least: a step of 50 microseconds is not timed alone
+WARM_UP = 0.5  # seconds of steps before anything is timed
+BLOCK = 0.075  # seconds that one block takes at least: a step of 50 microseconds is not timed alone
+AWAKE = 0.01  # seconds of steps before it that are not timed: they fill the caches again
+PATIENCE = 5  # seconds that a process gets to end
 NEEDS = {  # what a peer imports
+    OURS: "models",
+    CAPTURED: "models",
+    f"{OURS}, no cache": "models",
     REFERENCE: "torch",
     f"{REFERENCE}, no cache": "torch",
     "torch.compile": "torch",
@@ -30,10 +38,63 @@ NEEDS = {  # what a peer imports
     "HIPS autograd": "autograd",
     "micrograd": "micrograd",
 }
+# Ctrl-C reaches all processes of a terminal. Those of the peers are left to the one that started them.
+APART: dict[str, Any] = (
+    {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if sys.platform == "win32" else {"start_new_session": True}
+)
 
 
-class DisagreementError(Exception):
+class DisagreementError(UserError):
     """Two peers computed different losses, so that they did not do the same work."""
+
+
+class PeerError(UserError):
+    """A peer failed, or its process died."""
+
+    def __init__(self, peer: str, kind: str, message: str) -> None:
+        super().__init__(f"{peer}: {kind}: {one_line(message)}")
+        self.kind = kind
+
+
+class Worker:
+    """A peer in a process of its own, which works only while `ask` waits for it."""
+
+    def __init__(self, workload: Workload, peer: str) -> None:
+        self.name = f"{workload.name}: {peer}"
+        command = [sys.executable, "-m", "tests.benchmarks.worker"]
+        self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **APART)
+        self.requests: Any = self.process.stdin
+        self.answers: Any = self.process.stdout
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def ask(self, request: str, *arguments: Any) -> Any:
+        """What this method of `worker.Peer` returns there; raises PeerError."""
+        try:
+            pickle.dump((request, arguments), self.requests)
+            self.requests.flush()
+            done, answer = pickle.load(self.answers)
+        except (OSError, EOFError, pickle.UnpicklingError):
+            self.end()
+            raise PeerError(self.name, "its process died", f"exit code {self.process.returncode}") from None
+        if not done:
+            raise PeerError(self.name, *answer)
+        return answer
+
+    def end(self) -> None:
+        """Close the pipes, upon which the process ends by itself; kill it if it does not."""
+        with suppress(OSError):  # what a dead process did not read
+            self.requests.close()
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.answers.close()
+
+    def __exit__(self, *error: object) -> None:
+        self.end()
 
 
 def installed(peer: str) -> bool:
@@ -49,28 +110,35 @@ def available(workload: Workload, chosen: Iterable[str] | None = None) -> tuple[
 
 
 def compare(workload: Workload, seconds: float, chosen: Iterable[str] | None = None) -> dict[str, Any]:
-    """Times of all peers; raises DisagreementError where losses differ. `seconds`: how long to go on measuring."""
+    """Times and memory of all peers; raises DisagreementError where losses differ, PeerError where a peer fails.
+
+    `seconds`: how long to go on measuring.
+    """
     problem = workload.problem(**workload.sizes)
     names, left_out = available(workload, chosen)
-    steps: dict[str, Step] = {}
     losses: dict[str, list[float]] = {}
-    for name in names:
-        try:
-            steps[name] = workload.peers[name](problem)
-            losses[name] = [steps[name]() for _ in range(3)]
-            _warm_up(steps[name])
-        except Exception as error:  # it needs a C++ compiler and more
-            if name != "torch.compile":
-                raise
-            steps.pop(name, None)
-            left_out[name] = f"does not work here: {type(error).__name__}"
-    _check_losses(workload, losses)
-    times = _in_turn(steps, seconds)
-    return {"peers": _summary(workload, times, losses), "left_out": left_out}
+    workers: dict[str, Worker] = {}
+    durations: dict[str, float] = {}
+    with ExitStack() as running:  # ends all of them, whatever happens
+        for name in names:
+            worker = running.enter_context(Worker(workload, name))
+            try:
+                worker.ask("load", workload.peers[name], NEEDS.get(name))
+                losses[name] = worker.ask("build", problem, 3)
+                durations[name] = worker.ask("warm_up", WARM_UP)
+                workers[name] = worker
+            except PeerError as error:  # it needs a C++ compiler and more
+                if name != "torch.compile":
+                    raise
+                left_out[name] = f"does not work here: {error.kind}"
+        _check_losses(workload, losses)
+        times = _in_turn(workers, durations, seconds)
+        memory = {name: worker.ask("memory") for name, worker in workers.items()}
+    return {"peers": _summary(workload, times, losses, memory), "left_out": left_out}
 
 
 def _check_losses(workload: Workload, losses: Mapping[str, list[float]]) -> None:
-    reference = REFERENCE if REFERENCE in losses else next(iter(losses))
+    reference = REFERENCE if REFERENCE in losses else next(iter(losses), None)
     for name, values in losses.items():
         for number, (value, expected) in enumerate(zip(values, losses[reference], strict=True)):
             if not math.isclose(value, expected, rel_tol=workload.tolerance):
@@ -80,40 +148,25 @@ def _check_losses(workload: Workload, losses: Mapping[str, list[float]]) -> None
                 )
 
 
-def _in_turn(steps: Mapping[str, Step], seconds: float, least: int = 5) -> dict[str, list[tuple[float, float]]]:
+def _in_turn(
+    workers: Mapping[str, Worker], durations: Mapping[str, float], seconds: float, least: int = 5
+) -> dict[str, list[tuple[float, float]]]:
     """For each peer, the wall and CPU seconds of a step in each round."""
-    numbers = {
-        name: math.ceil(BLOCK / max(min(_block(step, 1)[0] for _ in range(3)), 1e-6)) for name, step in steps.items()
-    }
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in workers}
     start, rounds = time.perf_counter(), 0
-    while rounds < least or time.perf_counter() - start < seconds:
-        for name, step in steps.items():
-            times[name].append(_block(step, numbers[name]))
+    while workers and (rounds < least or time.perf_counter() - start < seconds):
+        for name, worker in workers.items():
+            untimed, timed = (math.ceil(part / durations[name]) for part in (AWAKE, BLOCK))
+            times[name].append(worker.ask("block", untimed, timed))
         rounds += 1
     return times
 
 
-def _warm_up(step: Step, seconds: float = 0.5, most: int = 100) -> None:
-    """Whatever happens in the first steps only, such as compiling, is not what a training run waits for."""
-    start = time.perf_counter()
-    for _ in range(most):
-        if time.perf_counter() - start > seconds:
-            break
-        step()
-
-
-def _block(step: Step, number: int) -> tuple[float, float]:
-    """Wall and CPU seconds of a step, over so many of them."""
-    gc.collect()  # nobody pays for what another one left behind
-    wall, cpu = time.perf_counter(), time.process_time()
-    for _ in range(number):
-        step()
-    return (time.perf_counter() - wall) / number, (time.process_time() - cpu) / number
-
-
 def _summary(
-    workload: Workload, times: Mapping[str, list[tuple[float, float]]], losses: Mapping[str, list[float]]
+    workload: Workload,
+    times: Mapping[str, list[tuple[float, float]]],
+    losses: Mapping[str, list[float]],
+    memory: Mapping[str, dict[str, float]],
 ) -> dict[str, dict[str, Any]]:
     reference = times.get(REFERENCE)
     rows: dict[str, dict[str, Any]] = {}
@@ -126,48 +179,5 @@ def _summary(
             row["cpu_ratio"] = median(cpu / base for (_, cpu), (_, base) in pairs)
         if workload.work > 1:
             row[f"{workload.unit}s_per_second"] = 1000 * workload.work / row["milliseconds"]
-        rows[name] = row
+        rows[name] = row | memory[name]
     return rows
-
-
-# Memory --------------------------------------------------------------------------------------------------------------
-
-
-def peak_memory(workload: Workload, peer: str) -> dict[str, float]:
-    """MiB at the peak of a process that runs the workload, and how many of them came after the imports."""
-    command = [sys.executable, "-m", "tests.benchmarks.measure", workload.name, peer, json.dumps(workload.sizes)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"measuring the memory of {peer} on {workload.name} failed: {done.stderr.strip()[-800:]}")
-    return dict(zip(("peak_mib", "added_mib"), map(float, done.stdout.split()[-2:]), strict=True))
-
-
-def _peak_mib() -> float:
-    """The most memory that this process has ever held."""
-    status = Path("/proc/self/status")
-    if status.exists():  # on Linux, getrusage counts what the parent held when it started this process
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
-    import resource  # not on Windows
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # bytes on macOS
-
-
-def _measure_memory(workload: Workload, peer: str, steps: int = 5) -> tuple[float, float]:
-    """The work of the process that `peak_memory` starts."""
-    if peer in NEEDS:
-        importlib.import_module(NEEDS[peer])
-    before = _peak_mib()
-    step = workload.peers[peer](workload.problem(**workload.sizes))
-    for _ in range(steps):
-        step()
-    return _peak_mib(), _peak_mib() - before
-
-
-if __name__ == "__main__":
-    from dataclasses import replace
-
-    from tests.benchmarks.workloads import BY_NAME
-
-    _, name, peer, sizes = sys.argv
-    print(*_measure_memory(replace(BY_NAME[name], sizes=json.loads(sizes)), peer))

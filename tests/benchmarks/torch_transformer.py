@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import nn
 
-from models.transformer import TransformerConfig
+if TYPE_CHECKING:
+    from models.transformer import TransformerConfig
 
 Cache = list[tuple[torch.Tensor, torch.Tensor]]  # keys and values (B, H, S, D) of each block
 

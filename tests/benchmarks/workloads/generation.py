@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from models.transformer import Transformer
 from tests.benchmarks.workload import CAPTURED, OURS, REFERENCE, Step, Workload
 from tests.benchmarks.workloads import gpt
 
@@ -41,8 +40,7 @@ def _signature(text: Any) -> float:
 
 
 def ours(p: Problem, **options: bool) -> Step:
-    model = Transformer(p.model.config)
-    model.load_state_dict(p.model.weights)
+    model = gpt.our_model(p.model)
     return lambda: _signature(model.generate(p.prompt, p.tokens, temperature=0, **options))
 
 

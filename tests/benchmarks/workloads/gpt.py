@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-import tinygrad_edu as te
-from models.transformer import Transformer, TransformerConfig
 from tests.benchmarks.workload import CAPTURED, OURS, REFERENCE, Step, Workload, cycle, torch_batches
 from tests.benchmarks.workloads import by_hand as hand
 
@@ -22,7 +21,7 @@ ROOT, CUBIC = math.sqrt(2 / math.pi), 0.044715  # of the tanh-GELU
 class Problem:
     """The plan of the model, its weights by path, and four batches of ids (x, what follows)."""
 
-    config: TransformerConfig
+    config: SimpleNamespace  # the fields of a TransformerConfig, readable without tinygrad_edu
     weights: dict[str, np.ndarray]
     batches: list[tuple[np.ndarray, np.ndarray]]
 
@@ -31,22 +30,34 @@ def problem(
     width: int = 128, depth: int = 4, context: int = 64, batch: int = 12, heads: int = 4, vocabulary: int = 65
 ) -> Problem:
     """GPT-2's initial weights, and random tokens."""
+    import tinygrad_edu as te
+    from models import Transformer, TransformerConfig
+
     te.manual_seed(0)
     config = TransformerConfig(vocabulary, context, width, heads, depth, activation="gelu_tanh")
     rng = np.random.default_rng(0)
     ids = rng.integers(0, vocabulary, (4, batch, context + 1))
     batches = [(np.ascontiguousarray(x[:, :-1]), np.ascontiguousarray(x[:, 1:])) for x in ids]
-    return Problem(config, Transformer(config).state_dict(), batches)
+    return Problem(SimpleNamespace(**asdict(config)), Transformer(config).state_dict(), batches)
 
 
 # tinygrad_edu --------------------------------------------------------------------------------------------------------
 
 
+def our_model(p: Problem) -> Any:
+    """The transformer with the problem's weights."""
+    from models import Transformer, TransformerConfig
+
+    model = Transformer(TransformerConfig(**vars(p.config)))
+    model.load_state_dict(p.weights)
+    return model
+
+
 def _our_step(p: Problem) -> tuple[Callable[..., Any], Callable[[], Any]]:
+    import tinygrad_edu as te
     import tinygrad_edu.functional as F
 
-    model = Transformer(p.config)
-    model.load_state_dict(p.weights)
+    model = our_model(p)
     optimizer = te.optim.AdamW(model.parameters(), lr=LR, weight_decay=WEIGHT_DECAY)
 
     def train(x: np.ndarray, y: np.ndarray) -> Any:
@@ -65,6 +76,8 @@ def ours(p: Problem) -> Step:
 
 
 def captured(p: Problem) -> Step:
+    import tinygrad_edu as te
+
     train, batch = _our_step(p)
     train = te.capture(train)
     return lambda: train(*batch()).item()
@@ -120,7 +133,7 @@ def _attention_backward(g, q, k, v, weights):
 class Manual:
     """Forward and backward pass of the whole model written out. `grads` holds the gradient of each weight."""
 
-    def __init__(self, config: TransformerConfig, weights: dict[str, np.ndarray]) -> None:
+    def __init__(self, config: SimpleNamespace, weights: dict[str, np.ndarray]) -> None:
         self.config, self.w = config, {name: w.copy() for name, w in weights.items()}
         self.grads: dict[str, np.ndarray] = {}
         T = config.context_length
