@@ -1,5 +1,6 @@
 """A captured step does, bit for bit, what the step itself does; what it cannot do it refuses by name."""
 
+import gc
 import random
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,8 @@ from models import MLP
 from models.transformer import Transformer, TransformerConfig
 from tests.samples import SAMPLES, Sample
 from tinygrad_edu import GraphError, InputError, Tensor, nn, optim
+from tinygrad_edu.program import Value
+from tinygrad_edu.recorder import Recorder
 
 Make = Callable[[], tuple[nn.Module, optim.Optimizer, Callable[..., Any]]]
 
@@ -699,3 +702,16 @@ def test_every_op_and_its_rules(sample: Sample) -> None:
         return found
 
     assert train(True) == train(False)
+
+
+def test_a_recording_lets_go_of_what_it_saw() -> None:
+    _, _, step = perceptron()()
+    captured = te.capture(step)
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(12):  # recorded on the calls 1, 2 and 10
+            captured(*batch(number))
+        assert not any(type(each) in (Recorder, Value) for each in gc.get_objects())
+    finally:
+        gc.enable()

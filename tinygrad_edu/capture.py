@@ -189,8 +189,8 @@ class _Recording:
         """Run the step itself, and write down what it does."""
         recorder, (args, kwargs) = Recorder([array for _, array in self.stand_ins]), self.arguments
         before, chance = _Surroundings(self.step), _Chance()
-        program, earlier = self.program, self.marks
-        self.program, self.marks = None, []  # whatever goes wrong now, no program is replayed that may be wrong
+        earlier, self.marks = self.marks, []
+        self.program = None  # it gives its buffers back; whatever goes wrong now, it is not replayed any more
         with recorder:
             result = self.step(*args, **kwargs)
             recorder.result = map_tree(result, recorder.returned)
@@ -200,11 +200,11 @@ class _Recording:
         marks = recorder.marks()
         if earlier:
             _refuse_differences(earlier, marks)
-        if earlier and program is None:
-            program, self.source, self.names = compile_program(self.name, recorder.calls, recorder.result)
+            self.program, self.source, self.names = compile_program(self.name, recorder.calls, recorder.result)
             self.fresh = recorder.fresh
-        self.program, self.marks = program, marks
+        self.marks = marks
         self.surroundings = _Surroundings(self.step, recorder.roots.values(), recorder.leaves.values())
+        recorder.forget()
         return map_tree(result, lambda x: _without_history(x, recorder))
 
     def _replay(self, program: Callable[[], Any]) -> Any:

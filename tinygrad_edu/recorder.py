@@ -265,6 +265,10 @@ class Recorder(Watcher):
         self._kept.append(array)
         return as_argument(array)
 
+    def forget(self) -> None:
+        """Let go of all values, some of which know the recorder: it need not wait for the garbage collector."""
+        self._known, self._totals, self._kept = {}, {}, []
+
     # The end, and whether two recordings are the same -----------------------------------------------------------------
 
     def returned(self, x: Any) -> Any:
