@@ -49,6 +49,11 @@ def floats(x: Any) -> Any:
     return x if x.dtype.kind == "f" else x.astype(np.result_type(x, np.float16))
 
 
+def fits(*arrays: Any) -> bool:
+    """Whether one block holds each of them."""
+    return bool(max([x.size for x in arrays if x is not None]) <= BLOCK)
+
+
 def walk(kernel: Callable[..., Any], *arrays: Any, axis: int = 0) -> None:
     """Call kernel(*blocks) for one block after the other of arrays that are equally long along an axis.
 
@@ -60,11 +65,10 @@ def walk(kernel: Callable[..., Any], *arrays: Any, axis: int = 0) -> None:
     >>> y[-1]
     np.float64(9999800001.0)
     """
-    size = max([x.size for x in arrays if x is not None])
-    if size <= BLOCK:
+    if fits(*arrays):
         kernel(*arrays)
         return
-    length = arrays[0].shape[axis]
+    size, length = max([x.size for x in arrays if x is not None]), arrays[0].shape[axis]
     step = -(-length // -(-size // BLOCK))  # both rounded up, and all blocks about equal
     cuts = [(slice(None),) * axis + (slice(i, i + step),) for i in range(0, length, step)]
     blocks = deque(tuple(None if x is None else x[cut] for x in arrays) for cut in cuts)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_edu.errors import OutOfRangeError
-from tinygrad_edu.ops.blocks import BLOCK, floats, ones, rows, walk, walk_elements, walk_rows
+from tinygrad_edu.ops.blocks import fits, floats, ones, rows, walk, walk_elements, walk_rows
 from tinygrad_edu.ops.elementwise import (
     _erf,
     broadcast_hint,
@@ -529,7 +529,7 @@ def _attention(q: Any, k: Any, v: Any, mask: Any, is_causal: bool) -> Any:
 
 def _walk_heads(block: Callable[..., None], lead: tuple[int, ...], *arrays: Any) -> None:
     """Walk along the longest of the leading axes, to which all arrays are broadcast."""
-    if not lead or builtins.max([x.size for x in arrays if x is not None]) <= BLOCK:
+    if not lead or fits(*arrays):
         block(*arrays)
         return
     same = [x if x is None or x.shape[:-2] == lead else np.broadcast_to(x, (*lead, *x.shape[-2:])) for x in arrays]
