@@ -13,7 +13,7 @@ from viz.frame import assemble, docked, edge_hint, line, outlets, strip, warning
 from viz.html import cell, row, run, table
 from viz.looks import Look, gradient_look, kept_weights, value_look, weights_look
 from viz.palette import FORMULA, NAME, NOTE, NUMBER, RULE, TITLE, Palette, Style
-from viz.parts import Card, Edge, Trace, View
+from viz.parts import Card, Edge, Fold, Trace, View
 from viz.sentences import sentence
 from viz.text import FEW
 
@@ -95,13 +95,18 @@ def title(view: View, heading: str, style: Style) -> str:
 
 
 def _collected(view: View) -> list[str]:
-    """The flags of the whole picture, each with the card that has it; of many the first."""
-    flags = view.trace.flags
-    words = [
-        f"{view.name(view.shown[flag.card])}: {flag.words}" if flag.card is not None else flag.words for flag in flags
+    """The flags of the whole picture, each with the card that has it; of many the first, and of those in one fold."""
+    places: dict[int, list[str]] = {}
+    for flag in view.trace.flags:
+        node = view.shown[flag.card] if flag.card is not None else None
+        words = f"{view.name(node)}: {flag.words}" if node is not None else flag.words
+        places.setdefault(id(node) if isinstance(node, Fold) else id(flag), []).append(words)
+    lines = [
+        sentence("several", words=same[0], count=len(same) - 1) if len(same) > 1 else same[0]
+        for same in places.values()
     ]
-    return words[:_SHOWN_FLAGS] + (
-        [sentence("more", count=len(words) - _SHOWN_FLAGS)] if len(words) > _SHOWN_FLAGS else []
+    return lines[:_SHOWN_FLAGS] + (
+        [sentence("more", count=len(lines) - _SHOWN_FLAGS)] if len(lines) > _SHOWN_FLAGS else []
     )
 
 

@@ -61,6 +61,7 @@ FOLDS: dict[str, tuple[str, str]] = {
     "bar": ("{path}: gradient norm {norm}", "{path}：梯度范数 {norm}"),
     "parameter": ("{name}   gradient norm {norm}", "{name}   梯度范数 {norm}"),
     "no_gradient": ("{name}   gradient: {words}", "{name}   梯度：{words}"),
+    "several": ("{words}; {count:d} more inside", "{words}；里面还有 {count} 处"),
     "more": ("and {count:d} more", "以及另外 {count} 个"),
 }
 

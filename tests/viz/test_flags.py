@@ -127,6 +127,15 @@ def test_a_jump_is_seen_through_ops_and_on_folded_modules() -> None:
     assert "⚠ " in viz.draw(loss, depth=0).source
 
 
+def test_the_flags_of_one_fold_are_one_line_of_the_heading() -> None:
+    model = nn.Sequential(*(nn.Sequential(scale(1e-5), scale(1.0)) for _ in range(3)))
+    loss = run_back(model(Tensor(1.0, requires_grad=True)))
+    assert len(flags(loss)) == 2
+    source = viz.draw(loss, depth=0).source
+    assert source.count("⚠ ▸ Sequential: the gradient vanishes") == 1
+    assert "; 1 more inside" in source
+
+
 def test_before_backward_only_values_are_judged() -> None:
     model = nn.Sequential(scale(1e-9), nn.Linear(1, 1))
     assert flags(model(Tensor([[1.0]])), model=model) == []
