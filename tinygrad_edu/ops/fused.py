@@ -388,7 +388,7 @@ def _cross_entropy(logits: Any, target: Any, ignore_index: int, label_smoothing:
     if reduction == "mean":
         wide = np.float32 if loss.dtype == np.float16 else loss.dtype.type  # float16 ends at 65504
         number = wide(np.count_nonzero(kept) or np.nan)  # no target left: NaN, as in PyTorch, with zero gradients
-        loss = (np.add.reduce(loss, dtype=wide) / number).astype(loss.dtype)
+        loss = loss.dtype.type(np.add.reduce(loss, dtype=wide) / number)
         slope /= number if number == number else wide(1)
     elif reduction == "sum":
         loss = np.sum(loss)
